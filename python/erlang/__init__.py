@@ -1,0 +1,50 @@
+"""Python inside the Erlang VM: an asyncio event loop on the BEAM, and access to Erlang.
+
+``erlang.run(main())`` runs a coroutine on an ErlangEventLoop. The package can be imported outside
+the VM as well; what needs the VM then raises RuntimeError with advice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._loop import ErlangEventLoop
+from ._mode import ExecutionMode, detect_mode
+from ._native import (
+    INSIDE_VM,
+    VM_FUNCTIONS,
+    Atom,
+    Binary,
+    Fun,
+    Pid,
+    Port,
+    Ref,
+    atom,
+    unavailable,
+)
+from ._policy import EventLoopPolicy, get_event_loop_policy, install
+from ._run import new_event_loop, run
+
+__all__ = (
+    "Atom",
+    "Binary",
+    "ErlangEventLoop",
+    "EventLoopPolicy",
+    "ExecutionMode",
+    "Fun",
+    "Pid",
+    "Port",
+    "Ref",
+    "atom",
+    "detect_mode",
+    "get_event_loop_policy",
+    "install",
+    "new_event_loop",
+    "run",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if not INSIDE_VM and name in VM_FUNCTIONS:
+        return unavailable(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,131 @@
+"""ErlangEventLoop: asyncio's selector loop, with the Erlang VM doing the waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import constants, sslproto
+from typing import Any, NoReturn
+
+from ._native import require_vm
+from ._transport import _ErlangSocketTransport
+
+__all__ = ("ErlangEventLoop",)
+
+_NO_SUBPROCESS = (
+    "ErlangEventLoop does not support subprocesses: fork() would corrupt the Erlang VM. "
+    "Use an Erlang port (open_port/2) instead: register an Erlang function that runs the command "
+    "and call it from Python with erlang.call()"
+)
+_NO_SIGNALS = (
+    "ErlangEventLoop does not support signal handlers: signals belong to the Erlang VM. "
+    "Handle them in Erlang (the kernel application's erl_signal_server, os:set_signal/2), "
+    "or in a port program that forwards them to an Erlang process"
+)
+
+
+def _native_selector() -> Any:
+    require_vm("erlang.ErlangEventLoop")
+    import _erlang
+
+    return _erlang.Selector()
+
+
+class ErlangEventLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop that waits for I/O and timers by means of the Erlang VM.
+
+    Everything but the waiting is asyncio's own selector loop, so protocols, streams, TLS, servers,
+    executors and debug mode behave as they do there. Subprocesses and signal handlers raise
+    NotImplementedError, because the process belongs to the VM.
+
+    ``selector`` replaces the VM's selector, for tests: an object with the methods of
+    ``selectors.BaseSelector``, ``wake()``, which ends ``select()`` from any thread, and
+    ``attach(loop)``, which is called once with the new loop.
+
+    Raises RuntimeError outside the VM when no selector is given.
+    """
+
+    # A constructor that raised leaves an object without instance attributes to the destructor,
+    # which must find nothing to close.
+    _closed = True
+
+    # Without a wrapper method: the loop asks for the time at least once per iteration.
+    time = time.monotonic
+
+    def __init__(self, selector: Any = None) -> None:
+        if selector is None:
+            selector = _native_selector()
+        super().__init__(selector)
+        selector.attach(self)
+
+    # The selector wakes up by itself, so there is no socket pair that would have to be watched.
+
+    def _make_self_pipe(self) -> None:
+        self._ssock = self._csock = None
+
+    def _close_self_pipe(self) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        # Another thread may close the loop meanwhile; wake() on a closed selector does nothing.
+        selector = self._selector
+        if selector is not None:
+            selector.wake()
+
+    def _make_socket_transport(
+        self,
+        sock: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> _ErlangSocketTransport:
+        self._ensure_fd_no_transport(sock)
+        return _ErlangSocketTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+    ) -> asyncio.Transport:
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        _ErlangSocketTransport(self, rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    # Plain functions: the error comes from the call itself, with or without an await.
+
+    def subprocess_shell(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises NotImplementedError: use Erlang ports."""
+        raise NotImplementedError(_NO_SUBPROCESS)
+
+    def subprocess_exec(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises NotImplementedError: use Erlang ports."""
+        raise NotImplementedError(_NO_SUBPROCESS)
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> NoReturn:
+        """Raises NotImplementedError: handle signals in Erlang."""
+        raise NotImplementedError(_NO_SIGNALS)
+
+    def remove_signal_handler(self, sig: int) -> NoReturn:
+        """Raises NotImplementedError: handle signals in Erlang."""
+        raise NotImplementedError(_NO_SIGNALS)

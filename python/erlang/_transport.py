@@ -1,0 +1,169 @@
+"""The socket transport of ErlangEventLoop."""
+
+from __future__ import annotations
+
+import collections
+import sys
+from asyncio import constants, selector_events
+from asyncio.log import logger
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+__all__ = ("_ErlangSocketTransport",)
+
+_Chunk: TypeAlias = bytes | bytearray | memoryview
+
+
+def _as_bytes(data: _Chunk) -> _Chunk:
+    """The same data with ``len`` counting bytes: send() returns bytes, whatever the item size."""
+    if type(data) is memoryview and (data.itemsize != 1 or data.ndim != 1):
+        return data.cast("B") if data.c_contiguous else data.tobytes()
+    return data
+
+
+def _rest(data: _Chunk, sent: int) -> _Chunk:
+    """What is left after ``sent`` bytes, in a form that its owner can no longer change."""
+    if type(data) is bytes:
+        return memoryview(data)[sent:] if sent else data
+    return bytes(memoryview(data)[sent:])
+
+
+class _WriteBuffer(collections.deque):
+    """Chunks waiting to be sent, with their size in bytes at hand.
+
+    asyncio sums the lengths on every call, which makes a slow reader's connection quadratic.
+    Every operation that asyncio's transports use on their buffer keeps ``size`` right.
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(self, chunks: Iterable[_Chunk] = ()) -> None:
+        super().__init__()
+        self.size = 0
+        self.extend(chunks)
+
+    def append(self, chunk: _Chunk) -> None:
+        super().append(chunk)
+        self.size += len(chunk)
+
+    def appendleft(self, chunk: _Chunk) -> None:
+        super().appendleft(chunk)
+        self.size += len(chunk)
+
+    def extend(self, chunks: Iterable[_Chunk]) -> None:
+        for chunk in chunks:
+            self.append(chunk)
+
+    def popleft(self) -> _Chunk:
+        chunk = super().popleft()
+        self.size -= len(chunk)
+        return chunk
+
+    def clear(self) -> None:
+        super().clear()
+        self.size = 0
+
+
+class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
+    """A stream socket's transport, on a loop whose waiting the BEAM does.
+
+    Differs from asyncio's in the write side only: buffers that the caller may change later are
+    copied before write() and writelines() return, the size of the write buffer costs O(1), and
+    writelines() observes the high-water mark and a lost connection as write() does.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if type(self._buffer) is collections.deque:
+            self._buffer = _WriteBuffer()
+
+    def _check_writable(self, call: str) -> None:
+        if self._eof:
+            raise RuntimeError(f"Cannot call {call}() after write_eof()")
+        if self._empty_waiter is not None:
+            verb = "write" if call == "write" else call
+            raise RuntimeError(f"unable to {verb}; sendfile is in progress")
+
+    def _count_lost_write(self) -> None:
+        if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            logger.warning("socket.send() raised exception.")
+        self._conn_lost += 1
+
+    def write(self, data: _Chunk) -> None:
+        """Sends data, buffering what the socket does not take at once.
+
+        Raises TypeError unless data is bytes, a bytearray or a memoryview, and RuntimeError after
+        write_eof() or while a file is being sent.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+            )
+        if self._eof or self._empty_waiter is not None:
+            self._check_writable("write")
+        if not data:
+            return
+        if self._conn_lost:
+            self._count_lost_write()
+            return
+
+        data = _as_bytes(data)
+        sent = 0
+        if not self._buffer:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._fatal_error(exc, "Fatal write error on socket transport")
+                return
+            else:
+                if sent == len(data):
+                    return
+            self._loop._add_writer(self._sock_fd, self._write_ready)
+        self._append(_rest(data, sent))
+        self._maybe_pause_protocol()
+
+    if sys.version_info >= (3, 12):
+
+        def _append(self, chunk: _Chunk) -> None:
+            self._buffer.append(chunk)
+
+        def get_write_buffer_size(self) -> int:
+            """Bytes that wait to be sent."""
+            buffer = self._buffer
+            return buffer.size if type(buffer) is _WriteBuffer else sum(map(len, buffer))
+
+        def writelines(self, list_of_data: Iterable[_Chunk]) -> None:
+            """Sends the items in order, with one system call where the socket takes them all."""
+            self._check_writable("writelines")
+            chunks = [_as_bytes(memoryview(data)) for data in list_of_data if len(data)]
+            if not chunks:
+                return
+            if self._conn_lost:
+                self._count_lost_write()
+                return
+            if self._buffer:
+                self._buffer.extend(map(_own, chunks))
+                self._maybe_pause_protocol()
+                return
+            self._buffer.extend(chunks)
+            self._write_ready()
+            if self._buffer:
+                self._buffer = _WriteBuffer(map(_own, self._buffer))
+                self._loop._add_writer(self._sock_fd, self._write_ready)
+                self._maybe_pause_protocol()
+
+    else:
+
+        def _append(self, chunk: _Chunk) -> None:
+            self._buffer.extend(chunk)
+
+
+def _own(chunk: _Chunk) -> _Chunk:
+    """The chunk, copied unless it is a view of an object that cannot change."""
+    if type(chunk) is bytes or (type(chunk) is memoryview and type(chunk.obj) is bytes):
+        return chunk
+    return bytes(chunk)
