@@ -1,0 +1,58 @@
+/*
+ * What belongs to one Python interpreter: types, interned strings, caches.
+ *
+ * Nothing of this may be shared between interpreters, so no Python object is kept in a C static
+ * elsewhere. Every field is set once by python_state_setup() with the GIL held, and lives until the
+ * process ends (the interpreter is never finalised).
+ */
+#ifndef ERLANG_PYTHON_PYTHON_STATE_H
+#define ERLANG_PYTHON_PYTHON_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <erl_nif.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct atom_cache atom_cache;
+
+/* One exception type of module builtins and the atom that names it. */
+typedef struct builtin_exception {
+    PyTypeObject *type;
+    ERL_NIF_TERM atom;
+} builtin_exception;
+
+typedef struct python_state {
+    /* python_types.c, python_types_values.c */
+    PyTypeObject *atom_type;      /* erlang.Atom */
+    PyTypeObject *pid_type;       /* erlang.Pid */
+    PyTypeObject *reference_type; /* erlang.Ref */
+    PyTypeObject *port_type;      /* erlang.Port */
+    PyTypeObject *fun_type;       /* erlang.Fun */
+    PyTypeObject *binary_type;    /* erlang.Binary: asks for a buffer to go out as a binary */
+
+    /* convert_atom.c: atom -> interned str and the object that it stands for */
+    atom_cache *atoms;
+
+    /* convert_objects.c */
+    PyObject *string_dataclass_fields; /* "__dataclass_fields__" */
+    PyObject *string_tolist;           /* "tolist" */
+
+    /* python_error.c */
+    PyObject *string_module; /* "__module__" */
+    builtin_exception *builtin_exceptions;
+    size_t builtin_exception_count;
+} python_state;
+
+/* The state of the interpreter that the calling thread is attached to. */
+python_state *python_state_get(void);
+
+/*
+ * Fills the state of the calling thread's interpreter and adds the types to module (the built-in
+ * module _erlang). Call once per interpreter, with the GIL, before anything else of the conversion
+ * is used. Returns false with an exception set.
+ */
+bool python_state_setup(PyObject *module);
+
+#endif
