@@ -1,0 +1,218 @@
+package queue
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrClosed is returned by Push once Close has been called. It is final.
+var ErrClosed = errors.New("queue: closed")
+
+// ErrFull is returned by Push while the queue holds as many elements as its limit allows.
+var ErrFull = errors.New("queue: full")
+
+// Link is the queue's part of an element of type T. Embed it in T; [Linked] is then
+// satisfied by *T. It belongs to the queue from Push until the element is returned by Take
+// or Close, so an element is in at most one queue at a time.
+type Link[T any] struct {
+	next *T
+}
+
+// QueueLink gives the queue access to the embedded link.
+func (l *Link[T]) QueueLink() *Link[T] { return l }
+
+// Linked is what an element pointer has to satisfy: embedding [Link] is enough. A type laid
+// over C memory implements QueueLink itself.
+type Linked[T any] interface {
+	*T
+	QueueLink() *Link[T]
+}
+
+// Queue is a multi-producer single-consumer queue in FIFO order. Use [New].
+//
+// The state is one word, head:
+//
+//	        push: CAS                take: CAS
+//	nil ──────────────▶ newest ─▶ … ─▶ oldest ──────────────▶ nil
+//	 │                    │
+//	 └──── Close ────────┴──▶ closed (final)
+//
+// head is the newest element of a list linked towards the oldest one. Push puts an element
+// in front; Take replaces the whole list by nil and turns it around into `rest`, where the
+// part that did not fit into the caller's batch waits for the next Take. Close puts the
+// address of a sentinel there, after which no CAS of a pusher can succeed: a racing push
+// either came before that step, and its element is in the list that Close got, or it sees
+// the sentinel and fails. Nothing is lost and nothing appears later.
+//
+// An element that is pushed, taken and pushed again while another push is between its load
+// and its CAS (ABA) does no harm: the stalled push only needs head to be the value it has
+// put into its own link.
+//
+// rest is guarded by a mutex so that Close may come from any thread; the mutex is taken
+// once per batch, not per element, and nothing is called while it is held.
+type Queue[T any, P Linked[T]] struct {
+	head atomic.Pointer[T]
+	// Pushers hammer head and length; the consumer polls left. The padding keeps the
+	// consumer's own fields off the line that the pushers fight for.
+	length atomic.Int64
+	_      [48]byte
+
+	limit  int64
+	closed *T
+
+	mu       sync.Mutex
+	rest     *T
+	restTail *T
+	left     atomic.Int64
+}
+
+// New returns an empty queue that holds at most limit elements; a limit of 0 or less means
+// no bound. Elements count from Push until Take or Close returns them.
+func New[T any, P Linked[T]](limit int) *Queue[T, P] {
+	return &Queue[T, P]{limit: int64(limit), closed: new(T)}
+}
+
+// Push appends x. It never blocks and may be called from any thread. Afterwards x belongs
+// to the consumer; on an error (ErrClosed, ErrFull) it still belongs to the caller.
+func (q *Queue[T, P]) Push(x *T) error {
+	if q.head.Load() == q.closed {
+		return ErrClosed
+	}
+	if !q.reserve() {
+		return ErrFull
+	}
+	link := P(x).QueueLink()
+	for {
+		head := q.head.Load()
+		if head == q.closed {
+			link.next = nil
+			q.length.Add(-1)
+			return ErrClosed
+		}
+		link.next = head
+		if q.head.CompareAndSwap(head, x) {
+			return nil
+		}
+	}
+}
+
+// reserve counts an element before it becomes visible, so that the count never falls below
+// zero. It never overshoots the limit: an overshoot that is taken back could make another
+// push fail although there was room.
+func (q *Queue[T, P]) reserve() bool {
+	if q.limit <= 0 {
+		q.length.Add(1)
+		return true
+	}
+	for {
+		n := q.length.Load()
+		if n >= q.limit {
+			return false
+		}
+		if q.length.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Take appends up to max elements to buf, oldest first, and returns the extended slice; a
+// max of 0 or less means all. Only the consumer calls it. What exceeds max stays queued for
+// the next call: Empty goes on saying false, so a bounded batch is not a stall.
+func (q *Queue[T, P]) Take(buf []*T, max int) []*T {
+	if q.Empty() {
+		return buf
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	start := len(buf)
+	for max <= 0 || len(buf)-start < max {
+		if q.rest == nil && !q.fetch() {
+			break
+		}
+		x := q.rest
+		link := P(x).QueueLink()
+		q.rest = link.next
+		link.next = nil
+		buf = append(buf, x)
+	}
+	if n := int64(len(buf) - start); n > 0 {
+		q.left.Add(-n)
+		q.length.Add(-n)
+	}
+	return buf
+}
+
+// fetch moves everything that was pushed to rest, oldest first.
+func (q *Queue[T, P]) fetch() bool {
+	for {
+		head := q.head.Load()
+		if head == nil || head == q.closed {
+			return false
+		}
+		if !q.head.CompareAndSwap(head, nil) {
+			continue
+		}
+		q.adopt(head)
+		return true
+	}
+}
+
+// adopt turns a list around and appends it to rest.
+func (q *Queue[T, P]) adopt(newest *T) {
+	var oldest *T
+	n := int64(0)
+	for x := newest; x != nil; n++ {
+		link := P(x).QueueLink()
+		next := link.next
+		link.next = oldest
+		oldest, x = x, next
+	}
+	if q.rest == nil {
+		q.rest = oldest
+	} else {
+		P(q.restTail).QueueLink().next = oldest
+	}
+	q.restTail = newest
+	q.left.Add(n)
+}
+
+// Close makes every later Push fail with ErrClosed and returns what had been pushed and not
+// taken, oldest first. It may be called from any thread and more than once; each element is
+// returned exactly once.
+func (q *Queue[T, P]) Close() []*T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if head := q.head.Swap(q.closed); head != nil && head != q.closed {
+		q.adopt(head)
+	}
+	var all []*T
+	for x := q.rest; x != nil; {
+		link := P(x).QueueLink()
+		next := link.next
+		link.next = nil
+		all = append(all, x)
+		x = next
+	}
+	q.rest, q.restTail = nil, nil
+	q.left.Add(-int64(len(all)))
+	q.length.Add(-int64(len(all)))
+	return all
+}
+
+// Closed tells whether Close has been called.
+func (q *Queue[T, P]) Closed() bool { return q.head.Load() == q.closed }
+
+// Empty tells whether a Take would find nothing. It costs two loads and is meant to be
+// polled. After a Push has returned it is false until that element has been taken, which is
+// what a consumer that is about to sleep relies on.
+func (q *Queue[T, P]) Empty() bool {
+	// left is read after head: an element on its way from one to the other is missed only
+	// by the thread that moves it, never by the consumer that asks between its own Takes.
+	head := q.head.Load()
+	return (head == nil || head == q.closed) && q.left.Load() == 0
+}
+
+// Len is the number of elements that were pushed, or are just being pushed, and have not
+// been taken.
+func (q *Queue[T, P]) Len() int { return int(q.length.Load()) }
