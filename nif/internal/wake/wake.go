@@ -1,0 +1,110 @@
+package wake
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// States of a Waker. The owner does awake → sleeping (Prepare) and anything → awake (Clear)
+// and → closed (Close, final); any other thread does sleeping → signalled (Wake).
+const (
+	awake uint32 = iota
+	sleeping
+	signalled
+	closed
+)
+
+// Waker wakes one owner thread. Wake is for any thread; everything else is for the owner.
+type Waker struct {
+	state atomic.Uint32
+	// Threads between the decision to write and the end of the write. Close waits for them:
+	// a late write must not reach a stranger that got the same descriptor number.
+	writers atomic.Int32
+	drained bool // owner only: the descriptor was drained since Prepare
+	pipe
+}
+
+// New returns a waker whose owner is awake. It fails with the errno of the system when
+// there are no descriptors left.
+func New() (*Waker, error) {
+	w := &Waker{}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Wake ends the owner's sleep, or the one that it is about to begin. It does nothing when
+// the owner is awake, already woken, or closed. The work it is woken for must be visible
+// before the call.
+func (w *Waker) Wake() {
+	if w.state.Load() != sleeping {
+		return
+	}
+	w.writers.Add(1)
+	if w.state.CompareAndSwap(sleeping, signalled) {
+		w.signal()
+	}
+	w.writers.Add(-1)
+}
+
+// Sleeping tells whether the owner sleeps, or is about to, and nobody has woken it yet. It is
+// a hint for statistics and for the choice between spinning and sleeping.
+func (w *Waker) Sleeping() bool { return w.state.Load() == sleeping }
+
+// Prepare announces that the owner is about to sleep. The owner looks at its work after it
+// and before it sleeps.
+func (w *Waker) Prepare() {
+	w.drained = false
+	w.state.CompareAndSwap(awake, sleeping)
+}
+
+// Sleep blocks until a Wake since Prepare or until timeout nanoseconds have passed, whichever
+// is first; a negative timeout means for ever. It is never early on account of a signal, and
+// may end without reason. The result tells whether it was woken.
+func (w *Waker) Sleep(timeout int64) (bool, error) {
+	woken, err := w.wait(timeout)
+	if woken {
+		w.Drain()
+	}
+	return woken, err
+}
+
+// Drain empties the descriptor. A poll set that finds it readable calls it, so that a
+// level-triggered wait does not report the same wake-up twice.
+func (w *Waker) Drain() {
+	w.drain()
+	w.drained = true
+}
+
+// Clear ends what Prepare began. The owner looks at its work after it.
+func (w *Waker) Clear() {
+	for {
+		state := w.state.Load()
+		if state == closed {
+			return
+		}
+		if !w.state.CompareAndSwap(state, awake) {
+			continue
+		}
+		if state == signalled && !w.drained {
+			w.drain()
+		}
+		return
+	}
+}
+
+// Fd is the descriptor that becomes readable by a Wake; it goes into the owner's poll set.
+func (w *Waker) Fd() int { return w.readEnd() }
+
+// Close releases the descriptors. Later calls of Wake do nothing. The descriptor must have
+// left the poll set before.
+func (w *Waker) Close() {
+	if w.state.Swap(closed) == closed {
+		return
+	}
+	for w.writers.Load() != 0 {
+		runtime.Gosched()
+	}
+	w.close()
+}
