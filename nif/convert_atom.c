@@ -23,9 +23,7 @@ enum {
     ATOM_MAX_BYTES = 4 * ATOM_MAX_CHARACTERS,
 };
 
-/* The cache
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- The cache ---- */
 
 typedef struct atom_entry {
     ERL_NIF_TERM term; /* 0, which is no term, marks a free entry */
@@ -181,8 +179,7 @@ PyObject *name_to_python_string(ErlNifEnv *env, ERL_NIF_TERM term, const char *w
                         what);
 }
 
-/* New atoms from Python
- * ------------------------------------------------------------------------------------------ */
+/* ---- New atoms from Python ---- */
 
 /* Of the node, not of an interpreter: all of them fill the same atom table, which the VM cannot
  * shrink. */
@@ -251,9 +248,7 @@ bool atom_from_string(ErlNifEnv *env, PyObject *string, ERL_NIF_TERM *term) {
     return true;
 }
 
-/* Setup
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Setup ---- */
 
 static bool add_special(python_state *state, ERL_NIF_TERM term, const char *name,
                         PyObject *object) {

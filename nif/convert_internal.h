@@ -13,9 +13,7 @@ typedef struct convert_atoms {
 
 extern convert_atoms special_atoms;
 
-/* convert_stack.c
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- convert_stack.c ---- */
 
 /*
  * The lowest address that the calling thread's stack pointer may reach in a conversion, or 0 where
@@ -43,9 +41,7 @@ static inline bool nesting_enter(nesting *level) {
 
 static inline void nesting_leave(nesting *level) { level->depth--; }
 
-/* convert_atom.c
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- convert_atom.c ---- */
 
 /* Creates state->atoms and special_atoms. Returns false with an exception set. */
 bool convert_atom_setup(python_state *state);
@@ -58,8 +54,7 @@ PyObject *atom_to_object(python_state *state, ErlNifEnv *env, ERL_NIF_TERM term)
  * many. */
 bool atom_from_string(ErlNifEnv *env, PyObject *string, ERL_NIF_TERM *term);
 
-/* convert_integer.c
- * ---------------------------------------------------------------------------------------------- */
+/* ---- convert_integer.c ---- */
 
 /* A new reference to the int of an integer term of any size. */
 PyObject *integer_to_object(ErlNifEnv *env, ERL_NIF_TERM term);
@@ -68,8 +63,23 @@ PyObject *integer_to_object(ErlNifEnv *env, ERL_NIF_TERM term);
  * *weight. */
 bool integer_from_object(ErlNifEnv *env, PyObject *integer, ERL_NIF_TERM *term, size_t *weight);
 
-/* convert_to_erlang.c
- * -------------------------------------------------------------------------------------------- */
+/* ---- convert_map.c ---- */
+
+/* Learns which emulator this is. */
+void convert_map_setup(void);
+
+/* Whether a map of so many keys takes the slow way, which copies the keys and values that it is
+ * given. */
+bool map_is_built_in_steps(size_t count);
+
+/*
+ * The map of count keys and values in env; they must belong to env too, unless it is built in
+ * steps. Reorders the keys and returns false with ValueError if some are equal.
+ */
+bool map_from_arrays(ErlNifEnv *env, ERL_NIF_TERM *keys, ERL_NIF_TERM *values, size_t count,
+                     ERL_NIF_TERM *term);
+
+/* ---- convert_to_erlang.c ---- */
 
 /* One conversion of a Python object, from the outermost call to its end. */
 typedef struct term_builder {
@@ -110,15 +120,12 @@ size_t builder_reserve(term_builder *builder, size_t count);
  * keys. */
 bool build_map_from_reserved(term_builder *builder, size_t base, size_t count, ERL_NIF_TERM *term);
 
-/* convert_objects.c
- * ---------------------------------------------------------------------------------------------- */
+/* ---- convert_objects.c ---- */
 
 /* The term of an object whose type is none of the exact built-in ones that build_term() knows. */
 bool build_other(term_builder *builder, PyObject *object, ERL_NIF_TERM *term);
 
-/* convert_buffer.c
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- convert_buffer.c ---- */
 
 /* The bytes of anything that exports a buffer (but not one of object pointers) as a binary. */
 bool build_buffer(term_builder *builder, PyObject *object, ERL_NIF_TERM *term);

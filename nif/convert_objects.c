@@ -4,6 +4,7 @@
 #include "python_types.h"
 
 bool convert_setup(python_state *state) {
+    convert_map_setup();
     state->string_dataclass_fields = PyUnicode_InternFromString("__dataclass_fields__");
     state->string_tolist = PyUnicode_InternFromString("tolist");
     return state->string_dataclass_fields != NULL && state->string_tolist != NULL &&
@@ -60,9 +61,7 @@ static bool build_subclass(term_builder *builder, PyObject *object, ERL_NIF_TERM
     return true;
 }
 
-/* Dataclasses
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Dataclasses ---- */
 
 /* The Field objects of a dataclass, without the pseudo-fields (ClassVar, InitVar), as a new
  * reference. */
@@ -119,9 +118,7 @@ static bool build_dataclass(term_builder *builder, PyObject *object, ERL_NIF_TER
     return good && build_map_from_reserved(builder, base, size, term);
 }
 
-/* Numbers
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Numbers ---- */
 
 /* The int of __index__, or NULL: without an exception where the object turns out to have none. */
 static PyObject *index_of(PyObject *object) {
@@ -164,9 +161,7 @@ static bool build_number(term_builder *builder, PyObject *object, ERL_NIF_TERM *
     return good;
 }
 
-/* All
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- All ---- */
 
 static bool refuse(PyObject *object) {
     PyObject *name = type_full_name(Py_TYPE(object));

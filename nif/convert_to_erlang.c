@@ -2,17 +2,14 @@
 
 #include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
     INLINE_TERMS = 64,               /* containers of small results need no allocation */
     TUPLE_MAX_ARITY = (1 << 24) - 1, /* of the BEAM, which does not check it here */
-    KEY_TEXT_SIZE = 160,
 };
 
-/* Room for elements
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Room for elements ---- */
 
 static bool grow(term_builder *builder, size_t needed) {
     size_t capacity = builder->capacity > SIZE_MAX / 2 ? SIZE_MAX : builder->capacity * 2;
@@ -53,9 +50,7 @@ size_t builder_reserve(term_builder *builder, size_t count) {
     return base;
 }
 
-/* Scalars
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Scalars ---- */
 
 bool build_bytes(term_builder *builder, const void *data, size_t size, ERL_NIF_TERM *term) {
     unsigned char *copy = enif_make_new_binary(builder->env, size, term);
@@ -97,9 +92,7 @@ bool build_float(term_builder *builder, double value, ERL_NIF_TERM *term) {
     return true;
 }
 
-/* Containers
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Containers ---- */
 
 static bool changed(const char *what) {
     PyErr_Format(PyExc_RuntimeError, "%s changed during its conversion to an Erlang term", what);
@@ -174,37 +167,10 @@ bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term) {
     return true;
 }
 
-static int compare_terms(const void *left, const void *right) {
-    return enif_compare(*(const ERL_NIF_TERM *)left, *(const ERL_NIF_TERM *)right);
-}
-
-/* Names one of the keys that are equal. Sorts the keys, which are of no use any more. */
-static bool colliding_keys(ERL_NIF_TERM *keys, size_t count) {
-    char printed[KEY_TEXT_SIZE] = "";
-    qsort(keys, count, sizeof *keys, compare_terms);
-    for (size_t i = 1; i < count; i++) {
-        if (enif_is_identical(keys[i - 1], keys[i])) {
-            if (enif_snprintf(printed, sizeof printed, "%T", keys[i]) < 0) {
-                printed[0] = '\0';
-            }
-            printed[sizeof printed - 1] = '\0';
-            break;
-        }
-    }
-    PyObject *name = PyUnicode_DecodeUTF8(printed, (Py_ssize_t)strlen(printed), "replace");
-    if (name != NULL) {
-        PyErr_Format(PyExc_ValueError, "two keys of a dict are the same Erlang term: %U", name);
-        Py_DECREF(name);
-    }
-    return false;
-}
-
 bool build_map_from_reserved(term_builder *builder, size_t base, size_t count, ERL_NIF_TERM *term) {
     ERL_NIF_TERM *keys = builder->terms + base;
-    if (count == 0) {
-        *term = enif_make_new_map(builder->env);
-    } else if (!enif_make_map_from_arrays(builder->env, keys, keys + count, count, term)) {
-        return colliding_keys(keys, count);
+    if (!map_from_arrays(builder->env, keys, keys + count, count, term)) {
+        return false;
     }
     builder->weight += (2 * count + 3) * sizeof(ERL_NIF_TERM);
     builder->count = base;
@@ -241,22 +207,47 @@ static bool build_pairs(term_builder *builder, PyObject *dict, size_t base, size
     return count == size || changed("dict");
 }
 
+/*
+ * A map that is built in steps is copied in the end: its elements go to an environment of their
+ * own, so that they do not travel twice with the result.
+ */
+static bool build_dict_in_scratch(term_builder *builder, PyObject *dict, size_t size,
+                                  ERL_NIF_TERM *term) {
+    ErlNifEnv *env = builder->env;
+    ErlNifEnv *scratch = enif_alloc_env();
+    if (scratch == NULL) {
+        PyErr_NoMemory();
+        return false;
+    }
+    size_t base = builder_reserve(builder, 2 * size);
+    builder->env = scratch;
+    bool good = base != SIZE_MAX && build_pairs(builder, dict, base, size);
+    builder->env = env;
+    good = good && build_map_from_reserved(builder, base, size, term);
+    enif_free_env(scratch);
+    return good;
+}
+
+static bool build_stable_dict(term_builder *builder, PyObject *dict, ERL_NIF_TERM *term) {
+    size_t size = (size_t)PyDict_GET_SIZE(dict);
+    if (map_is_built_in_steps(size)) {
+        return build_dict_in_scratch(builder, dict, size, term);
+    }
+    size_t base = builder_reserve(builder, 2 * size);
+    return base != SIZE_MAX && build_pairs(builder, dict, base, size) &&
+           build_map_from_reserved(builder, base, size, term);
+}
+
 bool build_dict(term_builder *builder, PyObject *dict, ERL_NIF_TERM *term) {
 #ifdef Py_GIL_DISABLED
     /* Another thread may write while PyDict_Next walks. */
-    dict = PyDict_Copy(dict);
-    if (dict == NULL) {
-        return false;
-    }
-#endif
-    size_t size = (size_t)PyDict_GET_SIZE(dict);
-    size_t base = builder_reserve(builder, 2 * size);
-    bool good = base != SIZE_MAX && build_pairs(builder, dict, base, size) &&
-                build_map_from_reserved(builder, base, size, term);
-#ifdef Py_GIL_DISABLED
-    Py_DECREF(dict);
-#endif
+    PyObject *copy = PyDict_Copy(dict);
+    bool good = copy != NULL && build_stable_dict(builder, copy, term);
+    Py_XDECREF(copy);
     return good;
+#else
+    return build_stable_dict(builder, dict, term);
+#endif
 }
 
 bool build_set(term_builder *builder, PyObject *set, ERL_NIF_TERM *term) {
@@ -287,9 +278,7 @@ bool build_set(term_builder *builder, PyObject *set, ERL_NIF_TERM *term) {
     return good && make_list(builder, base, size, term);
 }
 
-/* Any object
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Any object ---- */
 
 bool build_term(term_builder *builder, PyObject *object, ERL_NIF_TERM *term) {
     PyTypeObject *type = Py_TYPE(object);

@@ -9,9 +9,7 @@
 
 #include <string.h>
 
-/* Setup
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Setup ---- */
 
 static bool is_exception_type(PyObject *object) {
     return PyType_Check(object) &&
@@ -70,9 +68,7 @@ bool python_error_setup(python_state *state) {
     return good;
 }
 
-/* Texts
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Texts ---- */
 
 static ERL_NIF_TERM binary_of(ErlNifEnv *env, const char *text, size_t size) {
     ERL_NIF_TERM term;
@@ -138,9 +134,7 @@ static ERL_NIF_TERM message_term(ErlNifEnv *env, PyObject *exception) {
     return term;
 }
 
-/* The traceback
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- The traceback ---- */
 
 static PyObject *format_exception(PyObject *exception) {
     PyObject *module = PyImport_ImportModule("traceback");
@@ -169,9 +163,7 @@ static ERL_NIF_TERM traceback_term(ErlNifEnv *env, PyObject *exception) {
     return good ? list : enif_make_list(env, 0);
 }
 
-/* All
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- All ---- */
 
 ERL_NIF_TERM python_error_term(ErlNifEnv *env, PyObject *exception, bool traceback) {
     ERL_NIF_TERM parts[3];

@@ -43,6 +43,20 @@ typedef struct python_state {
     PyObject *string_module; /* "__module__" */
     builtin_exception *builtin_exceptions;
     size_t builtin_exception_count;
+
+    /* resolve.c */
+    PyObject *imported; /* dict: name -> module that was completely imported under it */
+
+    /* selector.c */
+    PyObject *selector_key;     /* selectors.SelectorKey */
+    PyObject *selector_mapping; /* selectors._SelectorMapping */
+
+    /* loop_run.c */
+    PyTypeObject *task_waiter_type; /* delivers the result of an asyncio task */
+    PyObject *asyncio_task;         /* asyncio.Task */
+    PyObject *cancelled_error;      /* asyncio.CancelledError */
+    PyObject *ensure_future;        /* asyncio.ensure_future */
+    PyObject *task_names;           /* ("loop", "eager_start"), keyword names for asyncio.Task */
 } python_state;
 
 /* The state of the interpreter that the calling thread is attached to. */

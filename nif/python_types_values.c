@@ -5,9 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
-/* Atom
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Atom ---- */
 
 static PyObject *atom_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"", NULL};
@@ -51,9 +49,7 @@ static PyType_Spec atom_spec = {
     .slots = atom_slots,
 };
 
-/* Binary
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Binary ---- */
 
 typedef struct binary_object {
     PyObject_HEAD PyObject *object;
@@ -140,9 +136,7 @@ PyObject *binary_wrapper_object(python_state *state, PyObject *object) {
     return Py_TYPE(object) == state->binary_type ? ((binary_object *)object)->object : NULL;
 }
 
-/* Both
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Both ---- */
 
 static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base) {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
