@@ -1,6 +1,10 @@
 package pollset
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // The offset between Go's monotonic clock, which time.Since reads without a system call, and
 // the one of Python's time.monotonic(). They are the same clock on every supported system;
@@ -22,6 +26,14 @@ func calibrate() (time.Time, int64) {
 		}
 	}
 	return bestTime, bestNs
+}
+
+func systemMonotonic() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(monotonicClock, &ts); err != nil {
+		panic("pollset: no monotonic clock: " + err.Error())
+	}
+	return ts.Nano()
 }
 
 // Now is the monotonic clock in nanoseconds, the one of Python's time.monotonic() (behind it
@@ -49,7 +61,11 @@ func Until(deadline int64) int64 {
 	if deadline == Forever {
 		return -1
 	}
-	return max(0, deadline-Now())
+	// Compared before subtracting: a deadline at the other end of the range would overflow.
+	if now := Now(); deadline > now {
+		return deadline - now
+	}
+	return 0
 }
 
 // FromSeconds turns Python's floating-point seconds into nanoseconds, rounded up so that a

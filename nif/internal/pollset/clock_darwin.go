@@ -1,9 +1,7 @@
 package pollset
 
-import "time"
+import "golang.org/x/sys/unix"
 
-// systemMonotonic would be mach_absolute_time, in Go as in Python; x/sys does not offer
-// it, and without the absolute value only differences of Now mean anything.
-func systemMonotonic() int64 { return int64(time.Since(processStart)) }
-
-var processStart = time.Now()
+// monotonicClock is mach_absolute_time, which Go and Python both use; CLOCK_MONOTONIC goes on
+// while the machine sleeps.
+const monotonicClock = unix.CLOCK_UPTIME_RAW
