@@ -29,6 +29,15 @@ static PyObject *read_binary(term_reader *reader, ERL_NIF_TERM term) {
     return PyBytes_FromStringAndSize(data, (Py_ssize_t)binary.size);
 }
 
+/* A list is long most often when it is one of integers, which need not be asked for their type first. */
+static PyObject *read_element(term_reader *reader, ERL_NIF_TERM term) {
+    ErlNifSInt64 integer;
+    if (enif_get_int64(reader->env, term, &integer)) {
+        return PyLong_FromLongLong(integer);
+    }
+    return read_term(reader, term);
+}
+
 static PyObject *read_list(term_reader *reader, ERL_NIF_TERM term) {
     unsigned length;
     if (!enif_get_list_length(reader->env, term, &length)) {
@@ -41,7 +50,7 @@ static PyObject *read_list(term_reader *reader, ERL_NIF_TERM term) {
     }
     ERL_NIF_TERM head;
     for (unsigned i = 0; i < length && enif_get_list_cell(reader->env, term, &head, &term); i++) {
-        PyObject *item = read_term(reader, head);
+        PyObject *item = read_element(reader, head);
         if (item == NULL) {
             Py_DECREF(list);
             return NULL;

@@ -1,0 +1,221 @@
+package main
+
+/*
+#include "atoms.h"
+#include "resource.h"
+#include "task_run.h"
+#include <erl_nif.h>
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"errors"
+	"sync/atomic"
+	"unsafe"
+
+	"erlang_python/nif/internal/pollset"
+	"erlang_python/nif/internal/queue"
+	"erlang_python/nif/internal/registry"
+	"erlang_python/nif/internal/spin"
+)
+
+const (
+	// contextBatch bounds how many tasks run in one hold of the GIL.
+	contextBatch = 64
+	// spinLimit bounds a thread's spin for more work before it sleeps: sleeping and waking cost tens of microseconds.
+	spinLimit = 100_000
+	// awaitLimit bounds a submitter's spin for its answer, in nanoseconds, so that a BEAM scheduler is never held.
+	awaitLimit = 10_000
+)
+
+var errClosed = errors.New("closed")
+
+// pythonContext is one OS thread that runs the calls given to it, in order. It lives from startContext until its
+// pool closes and the call that it runs then returns.
+type pythonContext struct {
+	pool     *contextPool
+	number   int
+	handle   uint64
+	resource *C.resource
+	thread   *pythonThread
+	queue    *queue.Queue[task, *task]
+	spin     spin.Policy
+
+	batch  []*task
+	c      **C.task // batch for C
+	owned  *C.bool
+	bound  int // processes bound to it, under pool.mu
+	closed atomic.Bool
+
+	awake   atomic.Bool  // not sleeping: a push needs no wake-up and an answer may come soon
+	running atomic.Int64 // when the batch that runs began, in monotonic nanoseconds; 0 when none runs
+	average atomic.Int64 // recent nanoseconds per task
+	done    atomic.Uint64
+}
+
+var contexts = registry.New[pythonContext]()
+
+func startContext(p *contextPool, number int) (*pythonContext, error) {
+	c := &pythonContext{pool: p, number: number, queue: queue.New[task](p.config.queueLimit)}
+	c.spin = spin.New(spinLimit)
+	c.awake.Store(true)
+	c.handle = contexts.Add(c)
+	c.resource = C.resource_new(C.RESOURCE_CONTEXT, C.uint64_t(c.handle))
+	thread, err := startThread(p.config.stackSize, c.run)
+	if c.resource == nil || err != nil {
+		contexts.Remove(c.handle)
+		return nil, errors.Join(err, errors.New("cannot start a context"))
+	}
+	c.thread = thread
+	return c, nil
+}
+
+// submit queues a task; the reason is given when it is not accepted.
+func (c *pythonContext) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
+	switch c.queue.Push(t) {
+	case nil:
+		c.thread.waker.Wake()
+		return true, 0
+	case queue.ErrFull:
+		return false, C.atoms.busy
+	default:
+		return false, C.atoms.closed
+	}
+}
+
+// busy tells whether the context has something to run.
+func (c *pythonContext) busy() bool { return c.running.Load() != 0 || !c.queue.Empty() }
+
+// promising tells whether an answer is likely within awaitLimit.
+func (c *pythonContext) promising() bool {
+	return c.awake.Load() && c.queue.Len() <= 1 && c.average.Load() < awaitLimit
+}
+
+// close makes the queue refuse and answers what was in it. Runs on the main thread.
+func (c *pythonContext) close() {
+	c.closed.Store(true)
+	for _, t := range c.queue.Close() {
+		t.fail(C.atoms.closed)
+	}
+	c.thread.waker.Wake()
+}
+
+// run is the life of the context's thread.
+func (c *pythonContext) run(thread *pythonThread) {
+	if err := thread.attach(); err != nil {
+		logEvent(err.Error())
+		return
+	}
+	c.batch = make([]*task, 0, contextBatch)
+	c.c = (**C.task)(C.calloc(contextBatch, C.size_t(unsafe.Sizeof(uintptr(0)))))
+	c.owned = (*C.bool)(C.calloc(contextBatch, 1))
+	for c.take(thread) {
+		c.runBatch(thread)
+	}
+	C.free(unsafe.Pointer(c.c))
+	C.free(unsafe.Pointer(c.owned))
+	contexts.Remove(c.handle)
+	C.enif_release_resource(unsafe.Pointer(c.resource))
+	thread.detach()
+}
+
+// take fills c.batch; false when the context is closed.
+func (c *pythonContext) take(thread *pythonThread) bool {
+	idleSince := pollset.Now()
+	for first := true; ; first = false {
+		if c.poll() {
+			if !first {
+				c.spin.Observe(pollset.Now() - idleSince)
+			}
+			return true
+		}
+		if c.closed.Load() {
+			return false
+		}
+		if first && c.spinFor(c.spin.Budget()) {
+			continue
+		}
+		c.sleep(thread)
+	}
+}
+
+// poll takes what there is: its own tasks, or one of those that any context may take. The latter are looked at first,
+// since a context with a steady load of its own would never come to them.
+func (c *pythonContext) poll() bool {
+	c.batch = c.batch[:0]
+	if t := c.pool.takeShared(c); t != nil {
+		c.batch = append(c.batch, t)
+		return true
+	}
+	c.batch = c.queue.Take(c.batch, contextBatch)
+	return len(c.batch) > 0
+}
+
+func (c *pythonContext) ready() bool {
+	return !c.queue.Empty() || c.pool.sharedCount.Load() > 0 || c.closed.Load()
+}
+
+func (c *pythonContext) spinFor(budget int64) bool {
+	if budget <= 0 {
+		return false
+	}
+	end := pollset.Now() + budget
+	for {
+		for i := 0; i < 32; i++ {
+			if c.ready() {
+				return true
+			}
+		}
+		if pollset.Now() >= end {
+			return false
+		}
+	}
+}
+
+func (c *pythonContext) sleep(thread *pythonThread) {
+	c.awake.Store(false)
+	thread.waker.Prepare()
+	if !c.ready() {
+		_, _ = thread.waker.Sleep(-1)
+	}
+	thread.waker.Clear()
+	c.awake.Store(true)
+}
+
+func (c *pythonContext) runBatch(thread *pythonThread) {
+	began := pollset.Now()
+	c.running.Store(began)
+	n := len(c.batch)
+	list := unsafe.Slice(c.c, contextBatch)
+	owned := unsafe.Slice(c.owned, contextBatch)
+	for i, t := range c.batch {
+		list[i] = t.c
+	}
+	C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned)
+	kept := c.batch[:0]
+	for i, t := range c.batch {
+		if owned[i] {
+			kept = append(kept, t)
+		}
+	}
+	tasks.put(kept...)
+	c.done.Add(uint64(n))
+	took := (pollset.Now() - began) / int64(n)
+	c.average.Store((c.average.Load()*7 + took) / 8)
+	c.running.Store(0)
+}
+
+func (c *pythonContext) describe(env *C.ErlNifEnv) C.ERL_NIF_TERM {
+	busy := int64(0)
+	if began := c.running.Load(); began != 0 {
+		busy = pollset.Now() - began
+	}
+	return makeMap(env, map[string]C.ERL_NIF_TERM{
+		"number":    makeInteger(env, int64(c.number)),
+		"queued":    makeInteger(env, int64(c.queue.Len())),
+		"processes": makeInteger(env, int64(c.bound)),
+		"done":      makeInteger(env, int64(c.done.Load())),
+		"busy_ns":   makeInteger(env, busy),
+	})
+}

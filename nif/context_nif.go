@@ -1,0 +1,173 @@
+package main
+
+/*
+#include "atoms.h"
+#include "resource.h"
+#include "task.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+import "unsafe"
+
+// contextArgument is the context in a term: nil, true for the atoms that leave the choice to the pool.
+func contextArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (c *pythonContext, choice choice) {
+	if handle := C.resource_handle(env, term, C.RESOURCE_CONTEXT); handle != 0 {
+		if c := contexts.Get(uint64(handle)); c != nil {
+			return c, choiceNamed
+		}
+		return nil, choiceGone
+	}
+	switch term {
+	case makeAtom(env, "own"):
+		return nil, choiceOwn
+	case makeAtom(env, "any"):
+		return nil, choiceAny
+	}
+	return nil, choiceInvalid
+}
+
+type choice int
+
+const (
+	choiceInvalid choice = iota
+	choiceGone           // a context of an earlier run of the application
+	choiceNamed
+	choiceOwn // the process's own, bound at its first call
+	choiceAny // whichever is free
+)
+
+// submitCall is what context_call and context_cast share. The first argument names the context.
+func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t *task, c *pythonContext,
+	generation uint64, problem C.ERL_NIF_TERM) {
+	c, choice := contextArgument(env, argv[0])
+	current := python.session.Load()
+	switch {
+	case choice == choiceInvalid:
+		return nil, nil, 0, C.enif_make_badarg(env)
+	case choice == choiceGone || current == nil:
+		return nil, nil, 0, makeError(env, C.atoms.closed)
+	}
+	t = submission(env, argv[1:], phase)
+	if t == nil {
+		return nil, nil, 0, C.enif_make_badarg(env)
+	}
+	generation = uint64(C.task_generation(t.c))
+	var accepted bool
+	var reason C.ERL_NIF_TERM
+	if choice == choiceNamed {
+		accepted, reason = c.submit(t)
+	} else {
+		accepted, reason = current.contexts.submitShared(env, t, choice == choiceOwn)
+	}
+	if !accepted {
+		tasks.put(t)
+		return nil, nil, 0, makeError(env, reason)
+	}
+	return t, c, generation, 0
+}
+
+// core_context_call(Context, Reference, Kind, Module, Function, Arguments, Keywords, Flags) answers the result when it
+// comes within awaitLimit, and else the task's id: {async_result, Reference, Result} will follow.
+//
+//export core_context_call
+func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	args := arguments(argc, argv)
+	phase := C.task_phase(C.TASK_QUEUED)
+	if c, choice := contextArgument(env, args[0]); choice == choiceNamed && c.promising() {
+		phase = C.TASK_AWAITED
+	}
+	t, _, generation, problem := submitCall(env, args, phase)
+	if t == nil {
+		return problem
+	}
+	if phase == C.TASK_AWAITED {
+		var answer C.ERL_NIF_TERM
+		if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer) {
+			tasks.put(t)
+			return answer
+		}
+	}
+	return makeInteger(env, int64(t.id(generation)))
+}
+
+// core_context_cast takes what context_call takes; nobody hears of the result.
+//
+//export core_context_cast
+func core_context_cast(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	t, _, _, problem := submitCall(env, arguments(argc, argv), C.TASK_SILENT)
+	if t == nil {
+		return problem
+	}
+	return C.atoms.ok
+}
+
+// core_context_lookup() is {ok, Context} for a process that is bound to one, else none.
+//
+//export core_context_lookup
+func core_context_lookup(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	var pid C.ErlNifPid
+	current := python.session.Load()
+	if current == nil || C.enif_self(env, &pid) == nil {
+		return C.atoms.none
+	}
+	if c := current.contexts.lookup(pid.pid); c != nil {
+		return makeOk(env, c.term(env))
+	}
+	return C.atoms.none
+}
+
+// core_context_acquire(own | Number) is {ok, Context}: the caller's own, or the one of that number.
+//
+//export core_context_acquire
+func core_context_acquire(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	current := python.session.Load()
+	if current == nil {
+		return makeError(env, C.atoms.closed)
+	}
+	term := arguments(argc, argv)[0]
+	var c *pythonContext
+	var err error
+	if n, ok := getInteger(env, term); ok {
+		if n < 1 || n > int64(current.config.contexts) {
+			return C.enif_make_badarg(env)
+		}
+		c, err = current.contexts.numbered(int(n))
+	} else if term == makeAtom(env, "own") {
+		var pid C.ErlNifPid
+		C.enif_self(env, &pid)
+		c, err = current.contexts.acquire(env, pid)
+	} else {
+		return C.enif_make_badarg(env)
+	}
+	switch err {
+	case nil:
+		return makeOk(env, c.term(env))
+	case errClosed:
+		return makeError(env, C.atoms.closed)
+	default:
+		return makeError(env, makeBinary(env, err.Error()))
+	}
+}
+
+//export core_context_info
+func core_context_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	c, choice := contextArgument(env, arguments(argc, argv)[0])
+	switch choice {
+	case choiceNamed:
+		return makeOk(env, c.describe(env))
+	case choiceGone:
+		return makeError(env, C.atoms.closed)
+	default:
+		return C.enif_make_badarg(env)
+	}
+}
+
+func (c *pythonContext) term(env *C.ErlNifEnv) C.ERL_NIF_TERM {
+	return C.enif_make_resource(env, unsafe.Pointer(c.resource))
+}

@@ -1,0 +1,313 @@
+package main
+
+/*
+#include "atoms.h"
+#include "resource.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"erlang_python/nif/internal/registry"
+)
+
+// growthDelay is how long a first call waits for a context that runs before another context is started for it. Calls
+// that are shorter share a context and are run in batches; calls that block get a context each.
+const growthDelay = time.Millisecond
+
+// contextPool holds the contexts of a session and decides which process gets which.
+//
+// A process's first call goes to `shared`, and whichever context is free takes it; from then on the process is bound
+// to that context while it lives, so that thread-bound objects (sqlite3, thread locals) work across its calls and its
+// calls run in order. Contexts are started on demand: at once when all that idle are bound to somebody, after
+// growthDelay when all are running.
+type contextPool struct {
+	config configuration
+
+	mu       sync.Mutex
+	contexts []*pythonContext
+	bindings map[C.ERL_NIF_TERM]*binding
+	shared   []*task
+	growing  bool // the growth timer is armed
+	closed   bool
+
+	// sharedCount is len(shared), to be looked at without the lock.
+	sharedCount atomic.Int32
+}
+
+// binding ties a process to a context from its first call until it dies. Its resource monitors the process; the
+// registry keeps the binding reachable until core_resource_down, so stale handles find nothing.
+type binding struct {
+	pool     *contextPool
+	pid      C.ERL_NIF_TERM
+	handle   uint64
+	resource *C.resource
+	context  *pythonContext // nil until a context took the first call
+	waiting  []*task        // later calls of a process whose first call is still in shared
+}
+
+var bindings = registry.New[binding]()
+
+func newContextPool(config configuration) *contextPool {
+	return &contextPool{config: config, bindings: make(map[C.ERL_NIF_TERM]*binding)}
+}
+
+// bind returns the binding of a process, making and monitoring a new one; nil when the process is gone.
+// Called with p.mu held.
+func (p *contextPool) bind(env *C.ErlNifEnv, pid C.ErlNifPid) *binding {
+	if b := p.bindings[pid.pid]; b != nil {
+		return b
+	}
+	b := &binding{pool: p, pid: pid.pid}
+	b.handle = bindings.Add(b)
+	b.resource = C.resource_new(C.RESOURCE_BINDING, C.uint64_t(b.handle))
+	if b.resource == nil {
+		bindings.Remove(b.handle)
+		return nil
+	}
+	if C.enif_monitor_process(env, unsafe.Pointer(b.resource), &pid, nil) != 0 {
+		bindings.Remove(b.handle)
+		C.enif_release_resource(unsafe.Pointer(b.resource))
+		return nil
+	}
+	p.bindings[pid.pid] = b
+	return b
+}
+
+// unbind forgets a process that died.
+func (b *binding) unbind() {
+	p := b.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.bindings, b.pid)
+	if b.context != nil {
+		b.context.bound--
+	}
+	C.enif_release_resource(unsafe.Pointer(b.resource))
+}
+
+// submitShared queues a task for whichever context is free first; with bind, the task's process is bound to it.
+// False when the queue is full or the pool is closed.
+func (p *contextPool) submitShared(env *C.ErlNifEnv, t *task, bind bool) (accepted bool, reason C.ERL_NIF_TERM) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false, C.atoms.closed
+	}
+	if bind {
+		b := p.bind(env, t.c.caller)
+		switch {
+		case b == nil:
+			return false, C.atoms.closed
+		case b.context != nil:
+			return b.context.submit(t)
+		case t.owner == nil && p.isWaiting(b):
+			b.waiting = append(b.waiting, t)
+			return true, 0
+		}
+		t.owner = b
+	}
+	if len(p.shared) >= p.config.queueLimit {
+		t.owner = nil
+		return false, C.atoms.busy
+	}
+	p.shared = append(p.shared, t)
+	p.sharedCount.Store(int32(len(p.shared)))
+	p.findTaker(bind)
+	return true, 0
+}
+
+func (p *contextPool) isWaiting(b *binding) bool {
+	for _, t := range p.shared {
+		if t.owner == b {
+			return true
+		}
+	}
+	return false
+}
+
+// findTaker wakes or starts a context for the head of shared. Called with p.mu held.
+func (p *contextPool) findTaker(bind bool) {
+	var idle *pythonContext
+	spinning := false
+	for _, c := range p.contexts {
+		switch {
+		case c.busy():
+		case c.awake.Load():
+			spinning = true
+		case idle == nil || c.bound < idle.bound:
+			idle = c
+		}
+	}
+	full := len(p.contexts) >= p.config.contexts
+	switch {
+	case idle != nil && (idle.bound == 0 || !bind || full):
+		idle.thread.waker.Wake()
+	case spinning:
+		// It looks at shared before it sleeps.
+		p.armGrowth()
+	case idle != nil || len(p.contexts) == 0:
+		p.grow(1)
+	case !full:
+		p.armGrowth()
+	}
+}
+
+// armGrowth looks again after growthDelay. Called with p.mu held.
+func (p *contextPool) armGrowth() {
+	if p.growing {
+		return
+	}
+	p.growing = true
+	time.AfterFunc(growthDelay, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.growing = false
+		if !p.closed {
+			p.grow(len(p.shared))
+		}
+	})
+}
+
+// grow starts up to n contexts. Called with p.mu held.
+func (p *contextPool) grow(n int) {
+	for ; n > 0 && len(p.contexts) < p.config.contexts; n-- {
+		if _, err := p.start(); err != nil {
+			logEvent(err.Error())
+			return
+		}
+	}
+}
+
+func (p *contextPool) start() (*pythonContext, error) {
+	c, err := startContext(p, len(p.contexts)+1)
+	if err == nil {
+		p.contexts = append(p.contexts, c)
+	}
+	return c, err
+}
+
+// takeShared gives a context that has nothing to do the head of shared, if any, and binds its process.
+func (p *contextPool) takeShared(c *pythonContext) *task {
+	if p.sharedCount.Load() == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.shared) == 0 || p.closed {
+		return nil
+	}
+	t := p.shared[0]
+	p.shared[0] = nil
+	p.shared = p.shared[1:]
+	p.sharedCount.Store(int32(len(p.shared)))
+	if b := t.owner; b != nil {
+		t.owner = nil
+		b.assign(c)
+	}
+	if len(p.shared) > 0 {
+		p.findTaker(true)
+	}
+	return t
+}
+
+// assign binds a process to a context and moves its waiting calls there. Called with pool.mu held.
+func (b *binding) assign(c *pythonContext) {
+	b.context = c
+	c.bound++
+	for _, t := range b.waiting {
+		if accepted, reason := c.submit(t); !accepted {
+			python.onMain(func() { t.fail(reason) })
+		}
+	}
+	b.waiting = nil
+}
+
+// lookup is the context that a process is bound to, or nil.
+func (p *contextPool) lookup(pid C.ERL_NIF_TERM) *pythonContext {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.bindings[pid]; b != nil {
+		return b.context
+	}
+	return nil
+}
+
+// acquire binds a process that made no call yet to the context with the fewest processes, a new one if may be.
+func (p *contextPool) acquire(env *C.ErlNifEnv, pid C.ErlNifPid) (*pythonContext, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.bind(env, pid)
+	if b == nil || p.closed {
+		return nil, errClosed
+	}
+	if b.context != nil {
+		return b.context, nil
+	}
+	var best *pythonContext
+	for _, c := range p.contexts {
+		if best == nil || c.bound < best.bound {
+			best = c
+		}
+	}
+	if best == nil || best.bound > 0 && len(p.contexts) < p.config.contexts {
+		c, err := p.start()
+		if err != nil {
+			return nil, err
+		}
+		best = c
+	}
+	b.assign(best)
+	return best, nil
+}
+
+// numbered is context number n, from 1; it and those before it are started if need be.
+func (p *contextPool) numbered(n int) (*pythonContext, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	for len(p.contexts) < n {
+		if _, err := p.start(); err != nil {
+			return nil, err
+		}
+	}
+	return p.contexts[n-1], nil
+}
+
+// close ends the pool on the main thread: nothing more is accepted, what waits is answered.
+func (p *contextPool) close() {
+	p.mu.Lock()
+	p.closed = true
+	shared := p.shared
+	p.shared = nil
+	p.sharedCount.Store(0)
+	for _, b := range p.bindings {
+		shared = append(shared, b.waiting...)
+		b.waiting = nil
+	}
+	contexts := p.contexts
+	p.mu.Unlock()
+	for _, t := range shared {
+		t.fail(C.atoms.closed)
+	}
+	for _, c := range contexts {
+		c.close()
+	}
+}
+
+func (p *contextPool) describe(env *C.ErlNifEnv) C.ERL_NIF_TERM {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := C.enif_make_list_from_array(env, nil, 0)
+	for i := len(p.contexts) - 1; i >= 0; i-- {
+		list = C.enif_make_list_cell(env, p.contexts[i].describe(env), list)
+	}
+	return list
+}

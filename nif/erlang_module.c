@@ -1,0 +1,22 @@
+#include "erlang_module.h"
+
+#include "selector.h"
+
+static int module_exec(PyObject *module) {
+    return python_state_setup(module) && selector_setup(python_state_get(), module) ? 0 : -1;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_erlang",
+    .m_doc = "The native side of the package erlang; there only inside the Erlang VM.",
+    .m_size = 0,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__erlang(void) { return PyModuleDef_Init(&module_definition); }

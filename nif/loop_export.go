@@ -1,0 +1,156 @@
+package main
+
+/*
+#include "atoms.h"
+#include "loop_ready.h"
+#include "resource.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+
+	"erlang_python/nif/internal/pollset"
+)
+
+// The functions below are called by the Selector (selector.c, loop_run.c) with the handle of its loop. They return 0
+// or a negative errno.
+
+// core_loop_open makes a loop, or takes the one that Erlang made; 0 and an errno when that fails.
+//
+//export core_loop_open
+func core_loop_open(handle C.uint64_t, problem *C.int) C.uint64_t {
+	defer guardCallback("loop_open")
+	if handle != 0 {
+		if loops.Get(uint64(handle)) == nil {
+			*problem = -C.int(syscall.EBADF)
+			return 0
+		}
+		return handle
+	}
+	l, err := newLoop()
+	if err != nil {
+		*problem = errorStatus(err)
+		return 0
+	}
+	return C.uint64_t(l.handle)
+}
+
+//export core_loop_close
+func core_loop_close(handle C.uint64_t) {
+	defer guardCallback("loop_close")
+	if l := loops.Get(uint64(handle)); l != nil {
+		l.close()
+	}
+}
+
+//export core_loop_add
+func core_loop_add(handle C.uint64_t, fd C.int, mask C.uint) C.int {
+	defer guardCallback("loop_add")
+	return changeSet(handle, func(set pollset.Set) error { return set.Add(int(fd), uint32(mask)) })
+}
+
+//export core_loop_modify
+func core_loop_modify(handle C.uint64_t, fd C.int, mask C.uint) C.int {
+	defer guardCallback("loop_modify")
+	return changeSet(handle, func(set pollset.Set) error { return set.Modify(int(fd), uint32(mask)) })
+}
+
+//export core_loop_remove
+func core_loop_remove(handle C.uint64_t, fd C.int) C.int {
+	defer guardCallback("loop_remove")
+	return changeSet(handle, func(set pollset.Set) error { return set.Remove(int(fd)) })
+}
+
+func changeSet(handle C.uint64_t, change func(pollset.Set) error) C.int {
+	l := loops.Get(uint64(handle))
+	if l == nil {
+		return -C.int(syscall.EBADF)
+	}
+	if err := change(l.set); err != nil {
+		return errorStatus(err)
+	}
+	return 0
+}
+
+//export core_loop_wait
+func core_loop_wait(handle C.uint64_t, ready *C.loop_ready, deadline C.int64_t) (status C.int) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			status = -C.int(syscall.EIO)
+			logPanic("loop_wait", reason)
+		}
+	}()
+	l := loops.Get(uint64(handle))
+	if l == nil {
+		return -C.int(syscall.EBADF)
+	}
+	return l.wait(ready, int64(deadline))
+}
+
+//export core_loop_wake
+func core_loop_wake(handle C.uint64_t) {
+	defer guardCallback("loop_wake")
+	if l := loops.Get(uint64(handle)); l != nil {
+		l.wake()
+	}
+}
+
+//export core_loop_fileno
+func core_loop_fileno(handle C.uint64_t) C.int {
+	defer guardCallback("loop_fileno")
+	if l := loops.Get(uint64(handle)); l != nil {
+		return C.int(l.set.Fd())
+	}
+	return -1
+}
+
+// core_deadline is the monotonic time that many nanoseconds from now.
+//
+//export core_deadline
+func core_deadline(timeout C.int64_t) C.int64_t { return C.int64_t(pollset.Deadline(int64(timeout))) }
+
+// core_tasks_recycle takes back the tasks of a batch that are finished.
+//
+//export core_tasks_recycle
+func core_tasks_recycle(ready *C.loop_ready) {
+	defer guardCallback("tasks_recycle")
+	done := make([]*task, 0, C.LOOP_TASKS)
+	for i := 0; i < int(ready.task_count); i++ {
+		if ready.owned[i] {
+			done = append(done, tasks.bySlot(uint64(ready.tasks[i].slot)))
+		}
+	}
+	tasks.put(done...)
+}
+
+//export core_task_recycle
+func core_task_recycle(slot C.uint64_t) {
+	defer guardCallback("task_recycle")
+	tasks.put(tasks.bySlot(uint64(slot)))
+}
+
+// core_loop_watch has the asyncio task of that key cancelled when the process dies.
+//
+//export core_loop_watch
+func core_loop_watch(handle C.uint64_t, pid C.ERL_NIF_TERM, key C.uint64_t) {
+	defer guardCallback("loop_watch")
+	if l := loops.Get(uint64(handle)); l != nil {
+		l.watch(pid, uint64(key))
+	}
+}
+
+//export core_loop_unwatch
+func core_loop_unwatch(handle C.uint64_t, pid C.ERL_NIF_TERM, key C.uint64_t) {
+	defer guardCallback("loop_unwatch")
+	if l := loops.Get(uint64(handle)); l != nil {
+		l.unwatch(pid, uint64(key))
+	}
+}
+
+// term is the loop's reference in Erlang.
+func (l *eventLoop) term(env *C.ErlNifEnv) C.ERL_NIF_TERM {
+	return C.enif_make_resource(env, unsafe.Pointer(l.resource))
+}

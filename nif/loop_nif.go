@@ -1,0 +1,179 @@
+package main
+
+/*
+#include "atoms.h"
+#include "resource.h"
+#include "task.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+// loopArgument is the loop in a term; nil when it is closed. Not a loop at all: ok is false.
+func loopArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (l *eventLoop, ok bool) {
+	handle := C.resource_handle(env, term, C.RESOURCE_LOOP)
+	if handle == 0 {
+		return nil, false
+	}
+	return loops.Get(uint64(handle)), true
+}
+
+// core_event_loop_new() is {ok, Loop}.
+//
+//export core_event_loop_new
+func core_event_loop_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	l, err := newLoop()
+	if err != nil {
+		return makeError(env, makeBinary(env, err.Error()))
+	}
+	return makeOk(env, l.term(env))
+}
+
+// core_event_loop_start(Loop) lets the loop have a thread that drives it, from its first task on.
+//
+//export core_event_loop_start
+func core_event_loop_start(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	l, ok := loopArgument(env, arguments(argc, argv)[0])
+	if !ok {
+		return C.enif_make_badarg(env)
+	}
+	current := python.session.Load()
+	if l == nil || current == nil {
+		return makeError(env, C.atoms.closed)
+	}
+	if err := l.start(current.config.stackSize); err != nil {
+		return makeError(env, C.atoms.closed)
+	}
+	return C.atoms.ok
+}
+
+// core_event_loop_destroy(Loop) ends the loop: ok, also when it is ended already.
+//
+//export core_event_loop_destroy
+func core_event_loop_destroy(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	l, ok := loopArgument(env, arguments(argc, argv)[0])
+	if !ok {
+		return C.enif_make_badarg(env)
+	}
+	if l != nil {
+		l.destroy()
+	}
+	return C.atoms.ok
+}
+
+// destroy ends a loop from Erlang: its thread closes it, or the main thread when it has none.
+func (l *eventLoop) destroy() {
+	l.mu.Lock()
+	driven := l.thread != nil
+	l.mu.Unlock()
+	if driven {
+		l.stop()
+	} else {
+		python.onMain(l.close)
+	}
+}
+
+// submitTask queues a task of Erlang; problem is the term to answer when that fails.
+func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t *task, generation uint64,
+	problem C.ERL_NIF_TERM) {
+	l, ok := loopArgument(env, argv[0])
+	if !ok {
+		return nil, 0, C.enif_make_badarg(env)
+	}
+	if l == nil {
+		return nil, 0, makeError(env, C.atoms.closed)
+	}
+	if phase == C.TASK_AWAITED && !l.promising() {
+		phase = C.TASK_QUEUED
+	}
+	t = submission(env, argv[1:], phase)
+	if t == nil {
+		return nil, 0, C.enif_make_badarg(env)
+	}
+	generation = uint64(C.task_generation(t.c))
+	if accepted, reason := l.submit(t); !accepted {
+		tasks.put(t)
+		return nil, 0, makeError(env, reason)
+	}
+	if phase != C.TASK_AWAITED {
+		return t, generation, 0
+	}
+	var answer C.ERL_NIF_TERM
+	if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer) {
+		tasks.put(t)
+		return nil, 0, answer
+	}
+	return t, generation, 0
+}
+
+// core_event_loop_run(Loop, Reference, Kind, Module, Function, Arguments, Keywords, Flags) answers the result when it
+// comes within awaitLimit, and else the task's id: {async_result, Reference, Result} will follow.
+//
+//export core_event_loop_run
+func core_event_loop_run(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	t, generation, answer := submitTask(env, arguments(argc, argv), C.TASK_AWAITED)
+	if t == nil {
+		return answer
+	}
+	return makeInteger(env, int64(t.id(generation)))
+}
+
+// core_event_loop_create_task takes what event_loop_run takes and answers ok; the result always comes as a message.
+//
+//export core_event_loop_create_task
+func core_event_loop_create_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	t, _, problem := submitTask(env, arguments(argc, argv), C.TASK_QUEUED)
+	if t == nil {
+		return problem
+	}
+	return C.atoms.ok
+}
+
+// core_event_loop_spawn_task takes what event_loop_run takes and answers ok; nobody hears of the result.
+//
+//export core_event_loop_spawn_task
+func core_event_loop_spawn_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	t, _, problem := submitTask(env, arguments(argc, argv), C.TASK_SILENT)
+	if t == nil {
+		return problem
+	}
+	return C.atoms.ok
+}
+
+// core_event_loop_cancel(Loop, Reference) cancels the asyncio task of a task that is suspended on the loop.
+//
+//export core_event_loop_cancel
+func core_event_loop_cancel(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	args := arguments(argc, argv)
+	l, ok := loopArgument(env, args[0])
+	if !ok || C.enif_is_ref(env, args[1]) == 0 {
+		return C.enif_make_badarg(env)
+	}
+	if l != nil {
+		l.cancel(uint64(C.reference_key(args[1])))
+	}
+	return C.atoms.ok
+}
+
+//export core_event_loop_info
+func core_event_loop_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	l, ok := loopArgument(env, arguments(argc, argv)[0])
+	if !ok {
+		return C.enif_make_badarg(env)
+	}
+	if l == nil {
+		return makeError(env, C.atoms.closed)
+	}
+	return makeOk(env, makeMap(env, map[string]C.ERL_NIF_TERM{
+		"queued":  makeInteger(env, int64(l.queue.Len())),
+		"done":    makeInteger(env, int64(l.done.Load())),
+		"batches": makeInteger(env, int64(l.batches.Load())),
+	}))
+}

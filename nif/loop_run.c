@@ -1,0 +1,355 @@
+#include "loop_run.h"
+
+#include "_cgo_export.h"
+#include "atoms.h"
+#include "convert.h"
+#include "python_error.h"
+#include "task_run.h"
+
+#include <structmember.h>
+
+/*
+ * The done callback of a suspended asyncio task. Owns the task from Erlang until it delivers its result: when it is
+ * called, or at the latest when it is deallocated, because a callback that will never come means that the loop is
+ * gone, and nobody may be left waiting.
+ */
+typedef struct task_waiter {
+    PyObject_HEAD
+    task *task;
+    uint64_t loop;
+    uint64_t key; /* in the selector's `running` */
+    PyObject *running;
+    vectorcallfunc vectorcall;
+} task_waiter;
+
+static void recycle(task *t) { core_task_recycle(t->slot); }
+
+static void deliver(task *t, ERL_NIF_TERM result) {
+    if (task_finish(t, result)) {
+        recycle(t);
+    }
+}
+
+/* The result of a future that is done, in the task's env. */
+static ERL_NIF_TERM future_result(task *t, PyObject *future) {
+    PyObject *value = PyObject_CallMethod(future, "result", NULL);
+    if (value != NULL) {
+        ERL_NIF_TERM result = task_value_result(t, value);
+        Py_DECREF(value);
+        return result;
+    }
+    if (PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
+        PyErr_Clear();
+        return task_error(t, atoms.cancelled);
+    }
+    return task_exception_result(t);
+}
+
+static void waiter_forget(task_waiter *self) {
+    if (self->running != NULL) {
+        PyObject *key = PyLong_FromUnsignedLongLong(self->key);
+        if (key == NULL || PyDict_DelItem(self->running, key) != 0) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(key);
+    }
+}
+
+static PyObject *waiter_call(task_waiter *self, PyObject *const *args, size_t flags,
+                             PyObject *names) {
+    if (PyVectorcall_NARGS(flags) != 1 || names != NULL) {
+        PyErr_SetString(PyExc_TypeError, "expected one future");
+        return NULL;
+    }
+    task *t = self->task;
+    if (t != NULL) {
+        self->task = NULL;
+        waiter_forget(self);
+        core_loop_unwatch(self->loop, t->caller.pid, self->key);
+        deliver(t, future_result(t, args[0]));
+    }
+    Py_RETURN_NONE;
+}
+
+static int waiter_traverse(task_waiter *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->running);
+    return 0;
+}
+
+static int waiter_clear(task_waiter *self) {
+    Py_CLEAR(self->running);
+    return 0;
+}
+
+static void waiter_dealloc(task_waiter *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->task != NULL) {
+        deliver(self->task, task_error(self->task, atoms.closed));
+        self->task = NULL;
+    }
+    Py_CLEAR(self->running);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef waiter_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(task_waiter, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot waiter_slots[] = {
+    {Py_tp_dealloc, waiter_dealloc},
+    {Py_tp_traverse, waiter_traverse},
+    {Py_tp_clear, waiter_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, waiter_members},
+    {0, NULL},
+};
+
+static PyType_Spec waiter_spec = {
+    .name = "_erlang._TaskWaiter",
+    .basicsize = sizeof(task_waiter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = waiter_slots,
+};
+
+/* Takes the task: on failure it is answered with the exception. */
+static void suspend(selector *self, task *t, PyObject *future) {
+    task_waiter *waiter = PyObject_GC_New(task_waiter, python_state_get()->task_waiter_type);
+    if (waiter == NULL) {
+        deliver(t, task_exception_result(t));
+        return;
+    }
+    waiter->vectorcall = (vectorcallfunc)waiter_call;
+    waiter->task = t;
+    waiter->loop = self->handle;
+    waiter->key = reference_key(t->reference);
+    waiter->running = self->running;
+    Py_INCREF(waiter->running);
+    PyObject_GC_Track(waiter);
+    PyObject *key = PyLong_FromUnsignedLongLong(waiter->key);
+    bool stored = key != NULL && PyDict_SetItem(self->running, key, future) == 0;
+    Py_XDECREF(key);
+    PyObject *added =
+        stored ? PyObject_CallMethod(future, "add_done_callback", "O", waiter) : NULL;
+    if (added == NULL) {
+        waiter->task = NULL;
+        deliver(t, task_exception_result(t));
+    } else {
+        Py_DECREF(added);
+        if (!(t->flags & TASK_FLAG_OUTLIVES_CALLER)) {
+            core_loop_watch(self->handle, t->caller.pid, waiter->key);
+        }
+    }
+    Py_DECREF(waiter);
+}
+
+#if PY_VERSION_HEX < 0x030C0000
+/*
+ * The first step of a task that was just created: without eager tasks (3.12) it is the last handle that asyncio made
+ * ready. Running it now saves a turn of the loop.
+ */
+static bool take_first_step(selector *self) {
+    PyObject *handle = PyObject_CallMethod(self->loop_ready, "pop", NULL);
+    PyObject *done = handle != NULL ? PyObject_CallMethod(handle, "_run", NULL) : NULL;
+    Py_XDECREF(handle);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+#endif
+
+/* A new asyncio task for a coroutine, after its first step; NULL with an exception set. */
+static PyObject *start_coroutine(selector *self, PyObject *coroutine) {
+    python_state *state = python_state_get();
+    PyObject *factory = PyObject_GetAttrString(self->loop, "_task_factory");
+    if (factory == NULL) {
+        return NULL;
+    }
+    bool custom = factory != Py_None;
+    Py_DECREF(factory);
+    if (custom) {
+        return PyObject_CallMethod(self->loop, "create_task", "O", coroutine);
+    }
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject *args[] = {coroutine, self->loop, Py_True};
+    return PyObject_Vectorcall(state->asyncio_task, args, 1, state->task_names);
+#else
+    PyObject *args[] = {coroutine, self->loop};
+    PyObject *future = PyObject_Vectorcall(state->asyncio_task, args, 1, state->task_names);
+    if (future != NULL && !take_first_step(self)) {
+        /* SystemExit and KeyboardInterrupt leave the step; the future has them too. */
+        PyErr_Clear();
+    }
+    return future;
+#endif
+}
+
+static bool is_awaitable(PyObject *value) {
+    if (PyCoro_CheckExact(value)) {
+        return true;
+    }
+    PyAsyncMethods *methods = Py_TYPE(value)->tp_as_async;
+    return methods != NULL && methods->am_await != NULL;
+}
+
+/* The future of an awaitable that is no coroutine: itself when it is a future, else a task around it. */
+static PyObject *start_awaitable(selector *self, PyObject *value) {
+    PyObject *names = Py_BuildValue("(s)", "loop");
+    if (names == NULL) {
+        return NULL;
+    }
+    PyObject *args[] = {value, self->loop};
+    PyObject *future = PyObject_Vectorcall(python_state_get()->ensure_future, args, 1, names);
+    Py_DECREF(names);
+    return future;
+}
+
+static int future_done(PyObject *future) {
+    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    if (done == NULL) {
+        return -1;
+    }
+    int result = PyObject_IsTrue(done);
+    Py_DECREF(done);
+    return result;
+}
+
+/* Runs one task; true when it is finished and to be recycled with the batch. */
+static bool run_one(selector *self, task *t) {
+    if (!task_wanted(t)) {
+        return true;
+    }
+    PyObject *value = task_evaluate(t);
+    if (value == NULL) {
+        return task_finish(t, task_exception_result(t));
+    }
+    if (t->kind == TASK_EXEC || !is_awaitable(value)) {
+        ERL_NIF_TERM result =
+            t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
+        bool owned = task_finish(t, result);
+        Py_DECREF(value);
+        return owned;
+    }
+    PyObject *future =
+        PyCoro_CheckExact(value) ? start_coroutine(self, value) : start_awaitable(self, value);
+    Py_DECREF(value);
+    if (future == NULL) {
+        return task_finish(t, task_exception_result(t));
+    }
+    int done = future_done(future);
+    bool owned = false;
+    if (done < 0) {
+        owned = task_finish(t, task_exception_result(t));
+    } else if (done > 0) {
+        owned = task_finish(t, future_result(t, future));
+    } else {
+        suspend(self, t, future);
+    }
+    Py_DECREF(future);
+    return owned;
+}
+
+static void cancel_one(selector *self, uint64_t hash) {
+    PyObject *key = PyLong_FromUnsignedLongLong(hash);
+    PyObject *future = key != NULL ? PyDict_GetItemWithError(self->running, key) : NULL;
+    Py_XDECREF(key);
+    if (future != NULL) {
+        Py_INCREF(future);
+        PyObject *cancelled = PyObject_CallMethod(future, "cancel", NULL);
+        Py_XDECREF(cancelled);
+        Py_DECREF(future);
+    }
+    PyErr_Clear();
+}
+
+/* What tells whether the tasks gave asyncio a timer that is due before the one that select() waits for. */
+typedef struct timer_head {
+    PyObject *first; /* borrowed, only compared */
+    Py_ssize_t count;
+} timer_head;
+
+static timer_head timers_of(selector *self) {
+    timer_head head = {NULL, 0};
+    PyObject *scheduled = PyObject_GetAttrString(self->loop, "_scheduled");
+    if (scheduled != NULL && PyList_Check(scheduled)) {
+        head.count = PyList_GET_SIZE(scheduled);
+        head.first = head.count > 0 ? PyList_GET_ITEM(scheduled, 0) : NULL;
+    }
+    Py_XDECREF(scheduled);
+    PyErr_Clear();
+    return head;
+}
+
+static bool is_stopping(selector *self) {
+    PyObject *stopping = PyObject_GetAttrString(self->loop, "_stopping");
+    bool result = stopping == Py_True;
+    Py_XDECREF(stopping);
+    PyErr_Clear();
+    return result;
+}
+
+static bool has_ready_handles(selector *self) {
+    Py_ssize_t count = PyObject_Size(self->loop_ready);
+    PyErr_Clear();
+    return count > 0;
+}
+
+bool loop_run_tasks(selector *self) {
+    loop_ready *ready = self->ready;
+    int count = ready->task_count;
+    if (self->loop == NULL) {
+        for (int i = 0; i < count; i++) {
+            deliver(ready->tasks[i], task_error(ready->tasks[i], atoms.closed));
+        }
+        return false;
+    }
+    /* The loop may be closed, and its attributes cleared, by the code that runs. */
+    PyObject *loop = self->loop;
+    Py_INCREF(loop);
+    timer_head before = timers_of(self);
+    for (int i = 0; i < count; i++) {
+        ready->owned[i] = self->loop != NULL
+                              ? run_one(self, ready->tasks[i])
+                              : task_finish(ready->tasks[i],
+                                            task_error(ready->tasks[i], atoms.closed));
+    }
+    for (int i = 0; i < ready->cancel_count; i++) {
+        cancel_one(self, ready->cancels[i]);
+    }
+    if (count > 0) {
+        core_tasks_recycle(ready);
+    }
+    bool leave = true;
+    if (self->loop != NULL) {
+        timer_head after = timers_of(self);
+        leave = has_ready_handles(self) || after.first != before.first ||
+                after.count != before.count || is_stopping(self);
+    }
+    Py_DECREF(loop);
+    return leave;
+}
+
+bool loop_run_setup(python_state *state, PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &waiter_spec, NULL);
+    PyObject *asyncio = type != NULL ? PyImport_ImportModule("asyncio") : NULL;
+    if (asyncio == NULL) {
+        Py_XDECREF(type);
+        return false;
+    }
+    state->task_waiter_type = (PyTypeObject *)type;
+    state->asyncio_task = PyObject_GetAttrString(asyncio, "Task");
+    state->cancelled_error = PyObject_GetAttrString(asyncio, "CancelledError");
+    state->ensure_future = PyObject_GetAttrString(asyncio, "ensure_future");
+#if PY_VERSION_HEX >= 0x030C0000
+    state->task_names = Py_BuildValue("(ss)", "loop", "eager_start");
+#else
+    state->task_names = Py_BuildValue("(s)", "loop");
+#endif
+    state->imported = PyDict_New();
+    Py_DECREF(asyncio);
+    return state->asyncio_task != NULL && state->cancelled_error != NULL &&
+           state->ensure_future != NULL && state->task_names != NULL && state->imported != NULL;
+}

@@ -1,0 +1,48 @@
+package main
+
+/*
+#include "loop_thread.h"
+*/
+import "C"
+
+// start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
+// nothing. No error if it was called before.
+func (l *eventLoop) start(stackSize int64) error {
+	if l.closed.Load() {
+		return errClosed
+	}
+	l.stackSize.Store(stackSize)
+	return nil
+}
+
+// needsThread tells whether a task was given to a loop whose thread is still to be started.
+func (l *eventLoop) needsThread() bool { return l.stackSize.Load() != 0 && !l.driven.Load() }
+
+// startThread starts the thread unless somebody else did.
+func (l *eventLoop) startThread() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.thread != nil || l.closed.Load() {
+		return
+	}
+	thread, err := startThread(l.stackSize.Load(), l.run)
+	if err != nil {
+		logEvent("cannot start the thread of an event loop: " + err.Error())
+		return
+	}
+	l.thread = thread
+	l.driven.Store(true)
+}
+
+// run is the life of the loop's thread: erlang._driver.drive() makes an ErlangEventLoop on this loop and runs it until
+// the loop is asked to stop.
+func (l *eventLoop) run(thread *pythonThread) {
+	if err := thread.attach(); err != nil {
+		logEvent(err.Error())
+		l.close()
+		return
+	}
+	C.loop_thread_run(thread.state, C.uint64_t(l.handle))
+	l.close()
+	thread.detach()
+}

@@ -1,0 +1,133 @@
+#include "resolve.h"
+
+#include "convert.h"
+
+/* The attribute at the end of a dotted path; steals nothing, returns a new reference. */
+static PyObject *get_dotted(PyObject *object, PyObject *path) {
+    Py_ssize_t length = PyUnicode_GET_LENGTH(path);
+    Py_ssize_t dot = PyUnicode_FindChar(path, '.', 0, length, 1);
+    if (dot == -1) {
+        return PyObject_GetAttr(object, path);
+    }
+    if (dot < 0) {
+        return NULL;
+    }
+    Py_INCREF(object);
+    Py_ssize_t start = 0;
+    while (object != NULL && start <= length) {
+        Py_ssize_t end = PyUnicode_FindChar(path, '.', start, length, 1);
+        if (end < 0) {
+            end = length;
+        }
+        PyObject *name = PyUnicode_Substring(path, start, end);
+        PyObject *next = name != NULL ? PyObject_GetAttr(object, name) : NULL;
+        Py_XDECREF(name);
+        Py_DECREF(object);
+        object = next;
+        start = end + 1;
+    }
+    return object;
+}
+
+/* True when the exception that is set says that `name` itself, and nothing that it imports, does not exist. */
+static bool is_missing(PyObject *name) {
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
+        return false;
+    }
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *missing = PyObject_GetAttrString(value, "name");
+    bool same = missing != NULL && PyUnicode_Check(missing) &&
+                PyUnicode_Compare(missing, name) == 0;
+    Py_XDECREF(missing);
+    PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return same;
+}
+
+/* Imports the longest prefix of `name` that is a module and follows the rest as attributes. */
+static PyObject *import_dotted(PyObject *name) {
+    PyObject *module = PyImport_Import(name);
+    if (module != NULL || !is_missing(name)) {
+        return module;
+    }
+    Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), -1);
+    if (dot <= 0) {
+        return NULL;
+    }
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *object = NULL;
+    PyObject *parent_name = PyUnicode_Substring(name, 0, dot);
+    PyObject *attribute = PyUnicode_Substring(name, dot + 1, PyUnicode_GET_LENGTH(name));
+    PyObject *parent = parent_name != NULL ? import_dotted(parent_name) : NULL;
+    if (parent != NULL && attribute != NULL) {
+        object = PyObject_GetAttr(parent, attribute);
+    }
+    Py_XDECREF(parent);
+    Py_XDECREF(parent_name);
+    Py_XDECREF(attribute);
+    if (object == NULL && (parent == NULL || PyErr_ExceptionMatches(PyExc_AttributeError))) {
+        /* The name as it was asked for is the better message. */
+        PyErr_Clear();
+        PyErr_Restore(type, value, traceback);
+        return NULL;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return object;
+}
+
+/*
+ * A new reference to the module or the object that `name` leads to. A module that was completely imported once, and
+ * still is what sys.modules holds, needs no trip through the import machinery.
+ */
+static PyObject *find_module(python_state *state, PyObject *name) {
+    PyObject *known = PyDict_GetItemWithError(state->imported, name);
+    if (known != NULL) {
+        PyObject *current = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+        if (current == known) {
+            Py_INCREF(known);
+            return known;
+        }
+    }
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *object = import_dotted(name);
+    if (object != NULL) {
+        PyObject *current = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+        if ((current == NULL && PyErr_Occurred()) ||
+            (current == object && PyDict_SetItem(state->imported, name, object) != 0)) {
+            Py_DECREF(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM function) {
+    PyObject *callable = NULL;
+    PyObject *owner = NULL;
+    PyObject *function_name = NULL;
+    PyObject *module_name = name_to_python_string(env, module, "module");
+    if (module_name != NULL) {
+        function_name = name_to_python_string(env, function, "function");
+    }
+    if (function_name != NULL) {
+        owner = find_module(python_state_get(), module_name);
+    }
+    if (owner != NULL) {
+        callable = get_dotted(owner, function_name);
+    }
+    Py_XDECREF(owner);
+    Py_XDECREF(function_name);
+    Py_XDECREF(module_name);
+    return callable;
+}

@@ -1,0 +1,40 @@
+package main
+
+/*
+#include "resource.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+// The callbacks of the NIF resources, called on BEAM threads: none of them takes the GIL or waits.
+
+// core_resource_down: a monitored process died.
+//
+//export core_resource_down
+func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
+	defer guardCallback("a monitor")
+	switch kind {
+	case C.RESOURCE_BINDING:
+		if b := bindings.Remove(uint64(handle)); b != nil {
+			b.unbind()
+		}
+	case C.RESOURCE_WATCH:
+		if w := watches.Get(uint64(handle)); w != nil {
+			w.down()
+		}
+	}
+}
+
+// core_resource_stop: enif_select let go of a descriptor.
+//
+//export core_resource_stop
+func core_resource_stop(kind C.int, handle C.uint64_t, fd C.int) {
+	defer guardCallback("a stop")
+}
+
+// core_resource_gone: the last reference to a resource is gone.
+//
+//export core_resource_gone
+func core_resource_gone(kind C.int, handle C.uint64_t) {
+	defer guardCallback("a destructor")
+}

@@ -1,0 +1,532 @@
+#include "selector.h"
+
+#include "_cgo_export.h"
+#include "loop_run.h"
+
+#include <structmember.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define EVENT_MASK 3 /* selectors.EVENT_READ | selectors.EVENT_WRITE */
+
+static PyObject *closed_error(void) {
+    PyErr_SetString(PyExc_ValueError, "the selector is closed");
+    return NULL;
+}
+
+static PyObject *os_error(int status) {
+    errno = -status;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* The file descriptor of an int or an object with fileno(); -1 with ValueError set as selectors.py raises. */
+static int descriptor_of(PyObject *file) {
+    int fd = PyObject_AsFileDescriptor(file);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+    }
+    return fd;
+}
+
+/* The descriptor under which a file object is registered, which may have been closed since: -1 with KeyError set. */
+static int registered_descriptor(selector *self, PyObject *file) {
+    int fd = descriptor_of(file);
+    if (fd >= 0) {
+        return fd;
+    }
+    PyErr_Clear();
+    PyObject *number;
+    PyObject *key;
+    Py_ssize_t position = 0;
+    while (self->keys != NULL && PyDict_Next(self->keys, &position, &number, &key)) {
+        if (PyTuple_GET_ITEM(key, 0) == file) {
+            return (int)PyLong_AsLong(number);
+        }
+    }
+    PyErr_Format(PyExc_KeyError, "%R is not registered", file);
+    return -1;
+}
+
+/* A borrowed reference to the key of a descriptor, or NULL with KeyError set. */
+static PyObject *key_of(selector *self, int fd) {
+    PyObject *number = PyLong_FromLong(fd);
+    if (number == NULL) {
+        return NULL;
+    }
+    PyObject *key = PyDict_GetItemWithError(self->keys, number);
+    Py_DECREF(number);
+    if (key == NULL && !PyErr_Occurred()) {
+        PyErr_Format(PyExc_KeyError, "%d is not registered", fd);
+    }
+    return key;
+}
+
+/* selectors.SelectorKey(fileobj, fd, events, data), stored under fd. A new reference. */
+static PyObject *store_key(selector *self, PyObject *file, int fd, unsigned events,
+                           PyObject *data) {
+    PyObject *key = PyObject_CallFunction(python_state_get()->selector_key, "OiIO", file, fd,
+                                          events, data);
+    PyObject *number = key != NULL ? PyLong_FromLong(fd) : NULL;
+    if (number == NULL || PyDict_SetItem(self->keys, number, key) != 0) {
+        Py_CLEAR(key);
+    }
+    Py_XDECREF(number);
+    return key;
+}
+
+static bool parse_events(PyObject *object, unsigned *events) {
+    unsigned long value = PyLong_AsUnsignedLong(object);
+    if (PyErr_Occurred()) {
+        return false;
+    }
+    if (value == 0 || (value & ~(unsigned long)EVENT_MASK) != 0) {
+        PyErr_Format(PyExc_ValueError, "Invalid events: %R", object);
+        return false;
+    }
+    *events = (unsigned)value;
+    return true;
+}
+
+static PyObject *selector_register(selector *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"fileobj", "events", "data", NULL};
+    PyObject *file;
+    PyObject *mask;
+    PyObject *data = Py_None;
+    unsigned events;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:register", names, &file, &mask, &data) ||
+        !parse_events(mask, &events)) {
+        return NULL;
+    }
+    if (self->handle == 0) {
+        return closed_error();
+    }
+    int fd = descriptor_of(file);
+    if (fd < 0) {
+        return NULL;
+    }
+    PyObject *key = key_of(self, fd);
+    if (key != NULL) {
+        PyErr_Format(PyExc_KeyError, "%R (FD %d) is already registered", file, fd);
+        return NULL;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+        return NULL;
+    }
+    PyErr_Clear();
+    int status = core_loop_add(self->handle, fd, events);
+    if (status != 0) {
+        return os_error(status);
+    }
+    key = store_key(self, file, fd, events, data);
+    if (key == NULL) {
+        core_loop_remove(self->handle, fd);
+    }
+    return key;
+}
+
+static PyObject *selector_unregister(selector *self, PyObject *file) {
+    if (self->handle == 0) {
+        return closed_error();
+    }
+    int fd = registered_descriptor(self, file);
+    PyObject *key = fd >= 0 ? key_of(self, fd) : NULL;
+    if (key == NULL) {
+        return NULL;
+    }
+    Py_INCREF(key);
+    PyObject *number = PyLong_FromLong(fd);
+    if (number == NULL || PyDict_DelItem(self->keys, number) != 0) {
+        Py_CLEAR(key);
+    } else {
+        /* The descriptor may be closed already, with which the system forgot it: nothing to report. */
+        core_loop_remove(self->handle, fd);
+    }
+    Py_XDECREF(number);
+    return key;
+}
+
+static PyObject *selector_modify(selector *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"fileobj", "events", "data", NULL};
+    PyObject *file;
+    PyObject *mask;
+    PyObject *data = Py_None;
+    unsigned events;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:modify", names, &file, &mask, &data) ||
+        !parse_events(mask, &events)) {
+        return NULL;
+    }
+    if (self->handle == 0) {
+        return closed_error();
+    }
+    int fd = registered_descriptor(self, file);
+    PyObject *key = fd >= 0 ? key_of(self, fd) : NULL;
+    if (key == NULL) {
+        return NULL;
+    }
+    long before = PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
+    if (before != (long)events) {
+        int status = core_loop_modify(self->handle, fd, events);
+        if (status != 0) {
+            /* As CPython does: a descriptor that cannot be modified is not registered any more. */
+            PyObject *removed = selector_unregister(self, file);
+            Py_XDECREF(removed);
+            PyErr_Clear();
+            return os_error(status);
+        }
+    }
+    return store_key(self, file, fd, events, data);
+}
+
+/* What selectors._SelectorMapping asks of its selector. */
+static PyObject *selector_fileobj_lookup(selector *self, PyObject *file) {
+    int fd = registered_descriptor(self, file);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_KeyError)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+    }
+    return fd < 0 ? NULL : PyLong_FromLong(fd);
+}
+
+static PyObject *selector_get_key(selector *self, PyObject *file) {
+    if (self->handle == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "Selector is closed");
+        return NULL;
+    }
+    int fd = registered_descriptor(self, file);
+    PyObject *key = fd >= 0 ? key_of(self, fd) : NULL;
+    Py_XINCREF(key);
+    return key;
+}
+
+static PyObject *selector_get_map(selector *self, PyObject *unused) {
+    if (self->handle == 0) {
+        Py_RETURN_NONE;
+    }
+    if (self->map == NULL) {
+        self->map = PyObject_CallOneArg(python_state_get()->selector_mapping, (PyObject *)self);
+    }
+    Py_XINCREF(self->map);
+    return self->map;
+}
+
+/* Appends what is ready as (SelectorKey, events). Events of descriptors that were unregistered meanwhile are dropped. */
+static bool collect_events(selector *self, PyObject *list) {
+    for (int i = 0; i < self->ready->event_count; i++) {
+        loop_event *event = &self->ready->events[i];
+        PyObject *key = key_of(self, event->fd);
+        if (key == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+                return false;
+            }
+            PyErr_Clear();
+            continue;
+        }
+        unsigned mask = event->mask & (unsigned)PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
+        if (mask == 0) {
+            continue;
+        }
+        PyObject *pair = PyTuple_New(2);
+        PyObject *number = pair != NULL ? PyLong_FromUnsignedLong(mask) : NULL;
+        if (number == NULL) {
+            Py_XDECREF(pair);
+            return false;
+        }
+        Py_INCREF(key);
+        PyTuple_SET_ITEM(pair, 0, key);
+        PyTuple_SET_ITEM(pair, 1, number);
+        int status = PyList_Append(list, pair);
+        Py_DECREF(pair);
+        if (status != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nanoseconds of select()'s argument: -1 for None, rounded up so that no timer fires early; false with error set. */
+static bool parse_timeout(PyObject *timeout, int64_t *nanoseconds) {
+    if (timeout == Py_None) {
+        *nanoseconds = -1;
+        return true;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return false;
+    }
+    if (!(seconds > 0)) {
+        *nanoseconds = 0;
+    } else if (seconds >= 9.0e9) {
+        *nanoseconds = INT64_MAX;
+    } else {
+        *nanoseconds = (int64_t)ceil(seconds * 1e9);
+    }
+    return true;
+}
+
+static int wait_for_more(selector *self, int64_t deadline) {
+    uint64_t handle = self->handle;
+    loop_ready *ready = self->ready;
+    int status;
+    if (deadline == 0) {
+        /* A look without waiting is too short to hand the GIL over for. */
+        return core_loop_wait(handle, ready, 0);
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    status = core_loop_wait(handle, ready, deadline);
+    Py_END_ALLOW_THREADS;
+    return status;
+}
+
+/* Erlang asked the loop to end: its run_forever() returns after this turn. */
+static void stop_loop(selector *self) {
+    self->stopping = true;
+    if (self->loop != NULL) {
+        PyObject *stopped = PyObject_CallMethod(self->loop, "stop", NULL);
+        Py_XDECREF(stopped);
+        PyErr_Clear();
+    }
+}
+
+static PyObject *select_until(selector *self, int64_t timeout) {
+    /* 0: do not wait, -1: for ever, else a monotonic time. */
+    int64_t deadline = timeout > 0 ? core_deadline(timeout) : timeout;
+    PyObject *list = PyList_New(0);
+    while (list != NULL) {
+        int status = wait_for_more(self, deadline);
+        if (status < 0) {
+            Py_DECREF(list);
+            return self->handle == 0 ? closed_error() : os_error(status);
+        }
+        bool leave = status == LOOP_WOKEN || timeout == 0;
+        if (self->ready->task_count > 0 || self->ready->cancel_count > 0) {
+            leave = loop_run_tasks(self) || leave;
+        }
+        if (self->ready->stop) {
+            stop_loop(self);
+        }
+        if (self->ready->event_count > 0 || status == LOOP_TIMEOUT) {
+            leave = true;
+        }
+        if (!collect_events(self, list)) {
+            Py_CLEAR(list);
+        } else if (leave) {
+            break;
+        }
+    }
+    return list;
+}
+
+static PyObject *selector_select(selector *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    int64_t nanoseconds;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:select", names, &timeout) ||
+        !parse_timeout(timeout, &nanoseconds)) {
+        return NULL;
+    }
+    if (self->handle == 0) {
+        return closed_error();
+    }
+    if (self->selecting) {
+        PyErr_SetString(PyExc_RuntimeError, "the selector is waiting already");
+        return NULL;
+    }
+    self->selecting = true;
+    PyObject *list = select_until(self, nanoseconds);
+    self->selecting = false;
+    return list;
+}
+
+static void selector_release(selector *self) {
+    uint64_t handle = self->handle;
+    self->handle = 0;
+    if (handle != 0) {
+        core_loop_close(handle);
+    }
+}
+
+static PyObject *selector_close(selector *self, PyObject *unused) {
+    selector_release(self);
+    PyDict_Clear(self->keys);
+    Py_CLEAR(self->map);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->loop_ready);
+    Py_RETURN_NONE;
+}
+
+static PyObject *selector_wake(selector *self, PyObject *unused) {
+    if (self->handle != 0) {
+        core_loop_wake(self->handle);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *selector_fileno(selector *self, PyObject *unused) {
+    if (self->handle == 0) {
+        return closed_error();
+    }
+    return PyLong_FromLong(core_loop_fileno(self->handle));
+}
+
+static PyObject *selector_attach(selector *self, PyObject *loop) {
+    PyObject *ready = PyObject_GetAttrString(loop, "_ready");
+    if (ready == NULL) {
+        return NULL;
+    }
+    Py_INCREF(loop);
+    Py_XSETREF(self->loop, loop);
+    Py_XSETREF(self->loop_ready, ready);
+    Py_RETURN_NONE;
+}
+
+static PyObject *selector_enter(PyObject *self, PyObject *unused) {
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *selector_exit(selector *self, PyObject *args) {
+    return selector_close(self, NULL);
+}
+
+static PyObject *selector_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"handle", NULL};
+    unsigned long long handle = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|K:Selector", names, &handle)) {
+        return NULL;
+    }
+    selector *self = (selector *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->keys = PyDict_New();
+    self->running = PyDict_New();
+    self->ready = calloc(1, sizeof(*self->ready));
+    if (self->ready == NULL) {
+        PyErr_NoMemory();
+    }
+    if (self->keys == NULL || self->running == NULL || self->ready == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    int error = 0;
+    self->handle = core_loop_open(handle, &error);
+    if (self->handle == 0) {
+        Py_DECREF(self);
+        return os_error(error);
+    }
+    return (PyObject *)self;
+}
+
+static int selector_traverse(selector *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->keys);
+    Py_VISIT(self->map);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->loop_ready);
+    Py_VISIT(self->running);
+    return 0;
+}
+
+static int selector_clear(selector *self) {
+    Py_CLEAR(self->keys);
+    Py_CLEAR(self->map);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->loop_ready);
+    Py_CLEAR(self->running);
+    return 0;
+}
+
+static void selector_dealloc(selector *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    selector_release(self);
+    selector_clear(self);
+    free(self->ready);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef selector_methods[] = {
+    {"register", (PyCFunction)(void (*)(void))selector_register, METH_VARARGS | METH_KEYWORDS,
+     "register(fileobj, events, data=None) -> SelectorKey; see selectors.BaseSelector."},
+    {"unregister", (PyCFunction)selector_unregister, METH_O,
+     "unregister(fileobj) -> SelectorKey; see selectors.BaseSelector."},
+    {"modify", (PyCFunction)(void (*)(void))selector_modify, METH_VARARGS | METH_KEYWORDS,
+     "modify(fileobj, events, data=None) -> SelectorKey; see selectors.BaseSelector."},
+    {"get_key", (PyCFunction)selector_get_key, METH_O, "The SelectorKey of a file object."},
+    {"get_map", (PyCFunction)selector_get_map, METH_NOARGS,
+     "A mapping of file objects to their SelectorKeys, None once closed."},
+    {"select", (PyCFunction)(void (*)(void))selector_select, METH_VARARGS | METH_KEYWORDS,
+     "select(timeout=None) -> [(SelectorKey, events)]; timeout in seconds, never early."},
+    {"close", (PyCFunction)selector_close, METH_NOARGS, "Frees the poll set."},
+    {"wake", (PyCFunction)selector_wake, METH_NOARGS,
+     "Makes select() return soon; safe from any thread."},
+    {"fileno", (PyCFunction)selector_fileno, METH_NOARGS, "The descriptor of the poll set."},
+    {"attach", (PyCFunction)selector_attach, METH_O,
+     "attach(loop): tasks from Erlang are run in this loop."},
+    {"_fileobj_lookup", (PyCFunction)selector_fileobj_lookup, METH_O, NULL},
+    {"__enter__", (PyCFunction)selector_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)selector_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *selector_handle(selector *self, void *unused) {
+    return PyLong_FromUnsignedLongLong(self->handle);
+}
+
+static PyObject *selector_stopping(selector *self, void *unused) {
+    return PyBool_FromLong(self->stopping);
+}
+
+static PyGetSetDef selector_attributes[] = {
+    {"handle", (getter)selector_handle, NULL, "The core's handle of the loop, 0 once closed.",
+     NULL},
+    {"stopping", (getter)selector_stopping, NULL, "True once the loop is asked to end.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef selector_members[] = {
+    {"_fd_to_key", T_OBJECT, offsetof(selector, keys), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(selector, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot selector_slots[] = {
+    {Py_tp_new, selector_new},
+    {Py_tp_dealloc, selector_dealloc},
+    {Py_tp_traverse, selector_traverse},
+    {Py_tp_clear, selector_clear},
+    {Py_tp_methods, selector_methods},
+    {Py_tp_getset, selector_attributes},
+    {Py_tp_members, selector_members},
+    {Py_tp_doc, "The native selector under erlang.ErlangEventLoop."},
+    {0, NULL},
+};
+
+static PyType_Spec selector_spec = {
+    .name = "_erlang.Selector",
+    .basicsize = sizeof(selector),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = selector_slots,
+};
+
+bool selector_setup(python_state *state, PyObject *module) {
+    PyObject *selectors = PyImport_ImportModule("selectors");
+    if (selectors == NULL) {
+        return false;
+    }
+    state->selector_key = PyObject_GetAttrString(selectors, "SelectorKey");
+    state->selector_mapping = PyObject_GetAttrString(selectors, "_SelectorMapping");
+    Py_DECREF(selectors);
+    PyObject *type = PyType_FromModuleAndSpec(module, &selector_spec, NULL);
+    bool done = state->selector_key != NULL && state->selector_mapping != NULL && type != NULL &&
+                PyModule_AddType(module, (PyTypeObject *)type) == 0 && loop_run_setup(state, module);
+    Py_XDECREF(type);
+    return done;
+}

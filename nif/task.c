@@ -1,0 +1,196 @@
+#include "task.h"
+
+#include "atoms.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* A result that takes longer to copy than to send goes to the mailbox even if the submitter still spins. */
+#define TASK_DIRECT_WEIGHT 4096
+
+#define PHASE_MASK UINT64_C(0xff)
+
+static inline task_phase phase_of(uint64_t state) { return (task_phase)(state & PHASE_MASK); }
+
+static inline uint64_t with_phase(uint64_t state, task_phase phase) {
+    return (state & ~PHASE_MASK) | (uint64_t)phase;
+}
+
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static uint64_t monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* Moves the task from `from` to `to` in the generation it is in; false when it is not in `from`. */
+static bool transition(task *t, task_phase from, task_phase to) {
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+    while (phase_of(state) == from) {
+        if (atomic_compare_exchange_weak_explicit(&t->state, &state, with_phase(state, to),
+                                                  memory_order_acq_rel, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+task *task_new(uint64_t slot) {
+    task *t = calloc(1, sizeof(*t));
+    if (t == NULL) {
+        return NULL;
+    }
+    t->env = enif_alloc_env();
+    if (t->env == NULL) {
+        free(t);
+        return NULL;
+    }
+    t->slot = slot;
+    atomic_init(&t->state, TASK_FREE);
+    return t;
+}
+
+void task_trim(task *t) {
+    enif_free_env(t->env);
+    t->env = NULL;
+}
+
+bool task_restore(task *t) {
+    t->env = enif_alloc_env();
+    return t->env != NULL;
+}
+
+void task_recycle(task *t) {
+    enif_clear_env(t->env);
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+    atomic_store_explicit(&t->state, (state & ~PHASE_MASK) + (PHASE_MASK + 1) + TASK_FREE,
+                          memory_order_release);
+}
+
+bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t) {
+    unsigned kind;
+    unsigned flags;
+    if (!enif_is_ref(env, argv[0]) || !enif_get_uint(env, argv[1], &kind) || kind > TASK_EXEC ||
+        !enif_is_list(env, argv[4]) || !enif_is_map(env, argv[5]) ||
+        !enif_get_uint(env, argv[6], &flags)) {
+        return false;
+    }
+    if (!(enif_is_atom(env, argv[2]) || enif_is_binary(env, argv[2])) ||
+        !(enif_is_atom(env, argv[3]) || enif_is_binary(env, argv[3]))) {
+        return false;
+    }
+    if (enif_self(env, &t->caller) == NULL) {
+        return false;
+    }
+    t->kind = (task_kind)kind;
+    t->flags = flags;
+    t->weight = 0;
+    t->id = 0;
+    t->reference = enif_make_copy(t->env, argv[0]);
+    t->module = enif_make_copy(t->env, argv[2]);
+    t->function = enif_make_copy(t->env, argv[3]);
+    t->arguments = enif_make_copy(t->env, argv[4]);
+    t->keywords = enif_make_copy(t->env, argv[5]);
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+    atomic_store_explicit(&t->state, with_phase(state, phase), memory_order_release);
+    return true;
+}
+
+uint64_t task_generation(const task *t) {
+    return atomic_load_explicit(&t->state, memory_order_relaxed) >> 8;
+}
+
+bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
+                ERL_NIF_TERM *result) {
+    const uint64_t awaited = generation << 8 | TASK_AWAITED;
+    const uint64_t answered = generation << 8 | TASK_ANSWERED;
+    const uint64_t deadline = monotonic_ns() + nanoseconds;
+    for (;;) {
+        for (int i = 0; i < 64; i++) {
+            uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+            if (state == answered) {
+                *result = enif_make_copy(env, t->result);
+                return true;
+            }
+            if (state != awaited) {
+                return false;
+            }
+            cpu_relax();
+        }
+        if (monotonic_ns() >= deadline) {
+            uint64_t expected = awaited;
+            if (atomic_compare_exchange_strong_explicit(
+                    &t->state, &expected, generation << 8 | TASK_QUEUED, memory_order_acq_rel,
+                    memory_order_acquire)) {
+                return false;
+            }
+        }
+    }
+}
+
+bool task_cancel(task *t, uint64_t generation) {
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+    while (state >> 8 == generation &&
+           (phase_of(state) == TASK_QUEUED || phase_of(state) == TASK_AWAITED)) {
+        if (atomic_compare_exchange_weak_explicit(&t->state, &state,
+                                                  with_phase(state, TASK_CANCELLED),
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t reference_key(ERL_NIF_TERM reference) {
+    return enif_hash(ERL_NIF_INTERNAL_HASH, reference, 1) << 32 |
+           enif_hash(ERL_NIF_INTERNAL_HASH, reference, 2);
+}
+
+bool task_wanted(task *t) {
+    switch (phase_of(atomic_load_explicit(&t->state, memory_order_acquire))) {
+    case TASK_SILENT:
+        return true;
+    case TASK_AWAITED:
+        return true;
+    case TASK_QUEUED:
+        return (t->flags & TASK_FLAG_OUTLIVES_CALLER) || enif_is_process_alive(NULL, &t->caller);
+    default:
+        return false;
+    }
+}
+
+bool task_silent(task *t) {
+    return phase_of(atomic_load_explicit(&t->state, memory_order_relaxed)) == TASK_SILENT;
+}
+
+bool task_finish(task *t, ERL_NIF_TERM result) {
+    if (t->weight <= TASK_DIRECT_WEIGHT) {
+        t->result = result;
+        if (transition(t, TASK_AWAITED, TASK_ANSWERED)) {
+            return false;
+        }
+    } else {
+        transition(t, TASK_AWAITED, TASK_QUEUED);
+    }
+    if (transition(t, TASK_QUEUED, TASK_SENT)) {
+        ERL_NIF_TERM message =
+            enif_make_tuple3(t->env, atoms.async_result, t->reference, result);
+        enif_send(NULL, &t->caller, t->env, message);
+    }
+    return true;
+}
+
+ERL_NIF_TERM task_ok(task *t, ERL_NIF_TERM value) {
+    return enif_make_tuple2(t->env, atoms.ok, value);
+}
+
+ERL_NIF_TERM task_error(task *t, ERL_NIF_TERM reason) {
+    return enif_make_tuple2(t->env, atoms.error, reason);
+}

@@ -1,0 +1,143 @@
+package main
+
+/*
+#include "atoms.h"
+#include "task.h"
+*/
+import "C"
+
+import (
+	"sync"
+
+	"erlang_python/nif/internal/queue"
+)
+
+// task is the Go side of a C.task (task.h describes its life). The two are made together and stay together; both are
+// kept for the next submission when a task is done.
+type task struct {
+	queue.Link[task]
+	c    *C.task
+	slot uint64
+	// owner is the process that the context binding of a first call waits for (context_pool.go).
+	owner *binding
+}
+
+// taskPoolKeep bounds how many finished tasks keep their environment.
+const taskPoolKeep = 16384
+
+// taskPool hands out tasks. The C.task itself is never freed: a submitter that spins, or a canceller with an old id,
+// may look at its state word at any time. Its lock also guards the slots.
+type taskPool struct {
+	mu    sync.Mutex
+	free  []*task // with an environment
+	bare  []*task // without
+	slots []*task
+}
+
+var tasks taskPool
+
+// get returns a task in phase FREE, or nil when there is no memory.
+func (p *taskPool) get() *task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		t := p.free[n-1]
+		p.free = p.free[:n-1]
+		return t
+	}
+	if n := len(p.bare); n > 0 {
+		t := p.bare[n-1]
+		if !C.task_restore(t.c) {
+			return nil
+		}
+		p.bare = p.bare[:n-1]
+		return t
+	}
+	slot := uint64(len(p.slots))
+	c := C.task_new(C.uint64_t(slot))
+	if c == nil {
+		return nil
+	}
+	t := &task{c: c, slot: slot}
+	p.slots = append(p.slots, t)
+	return t
+}
+
+// put takes back tasks that are finished.
+func (p *taskPool) put(done ...*task) {
+	for _, t := range done {
+		t.owner = nil
+		C.task_recycle(t.c)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range done {
+		if len(p.free) < taskPoolKeep {
+			p.free = append(p.free, t)
+		} else {
+			C.task_trim(t.c)
+			p.bare = append(p.bare, t)
+		}
+	}
+}
+
+// bySlot finds the Go side of a task that is in use.
+func (p *taskPool) bySlot(slot uint64) *task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slots[slot]
+}
+
+// A task's id in Erlang is its slot and generation in one small integer.
+const (
+	generationBits = 30
+	generationMask = 1<<generationBits - 1
+)
+
+func (t *task) id(generation uint64) uint64 {
+	return t.slot<<generationBits | generation&generationMask
+}
+
+// cancel decides between reply and cancellation: true when nothing will be sent for the task any more.
+func (p *taskPool) cancel(id uint64) bool {
+	slot, generation := id>>generationBits, id&generationMask
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slot >= uint64(len(p.slots)) {
+		return false
+	}
+	c := p.slots[slot].c
+	current := uint64(C.task_generation(c))
+	return current&generationMask == generation && bool(C.task_cancel(c, C.uint64_t(current)))
+}
+
+// fail answers a task that will not run. Must not be called on a BEAM thread, which could hold the locks that
+// sending to a process takes.
+func (t *task) fail(reason C.ERL_NIF_TERM) {
+	if C.task_finish(t.c, C.task_error(t.c, reason)) {
+		tasks.put(t)
+	}
+}
+
+// submission reads the common arguments of context_call and its likes, from Reference on, into a task.
+func submission(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) *task {
+	t := tasks.get()
+	if t == nil {
+		return nil
+	}
+	if !C.task_prepare(env, &argv[0], phase, t.c) {
+		tasks.put(t)
+		return nil
+	}
+	return t
+}
+
+//export core_task_cancel
+func core_task_cancel(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	id, ok := getInteger(env, arguments(argc, argv)[0])
+	if !ok || id < 0 {
+		return C.enif_make_badarg(env)
+	}
+	return makeBool(env, tasks.cancel(uint64(id)))
+}

@@ -1,0 +1,117 @@
+/*
+ * A task: one request from Erlang (call, eval, exec) on its way to a Python thread and its result on the way back.
+ *
+ * Life of a task. The Go side (task.go) owns the memory: a task is taken from its pool by the submitting NIF,
+ * filled there by task_prepare(), queued, and given back to the pool by exactly one party, decided by one atomic
+ * transition of `state`:
+ *
+ *   FREE -> AWAITED    submitter: it will spin for a while before it goes to its mailbox
+ *   FREE -> QUEUED     submitter: the answer goes to its mailbox
+ *   FREE -> SILENT     submitter: nobody waits (cast, spawn_task)
+ *   AWAITED -> QUEUED  submitter gave up spinning
+ *   AWAITED -> ANSWERED  runner; the submitter copies the result out of env and gives the task back
+ *   QUEUED -> SENT     runner; sends the message and gives the task back
+ *   AWAITED|QUEUED -> CANCELLED  canceller; nothing will be sent, the runner gives the task back
+ *
+ * `env` is owned by the task for all its life and cleared by task_recycle(); between submission and the end it is
+ * touched by the runner's thread only, and after ANSWERED by the submitter only.
+ */
+#ifndef ERLANG_PYTHON_TASK_H
+#define ERLANG_PYTHON_TASK_H
+
+#include <erl_nif.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum task_phase {
+    TASK_FREE,
+    TASK_AWAITED,
+    TASK_QUEUED,
+    TASK_SILENT,
+    TASK_ANSWERED,
+    TASK_SENT,
+    TASK_CANCELLED,
+} task_phase;
+
+typedef enum task_kind {
+    TASK_CALL, /* module, function, arguments, keywords */
+    TASK_EVAL, /* function: source of an expression, keywords: names that it may use */
+    TASK_EXEC, /* function: source of statements, run in __main__ */
+} task_kind;
+
+enum {
+    TASK_FLAG_TRACEBACK = 1 << 0,       /* errors carry the traceback */
+    TASK_FLAG_ARRAYS_AS_BINARY = 1 << 1, /* see convert.h */
+    TASK_FLAG_OUTLIVES_CALLER = 1 << 2, /* run also when the caller is gone */
+};
+
+typedef struct task {
+    ErlNifEnv *env;
+    /* generation << 8 | phase; a canceller that holds an older generation finds nothing to cancel. */
+    _Atomic uint64_t state;
+    uint64_t slot; /* where task.go finds it */
+    ErlNifPid caller;
+    ERL_NIF_TERM reference; /* the caller's; all terms live in env */
+    ERL_NIF_TERM module;
+    ERL_NIF_TERM function;
+    ERL_NIF_TERM arguments;
+    ERL_NIF_TERM keywords;
+    ERL_NIF_TERM result;
+    task_kind kind;
+    unsigned flags;
+    uint64_t weight; /* about the number of bytes of result */
+    uint64_t id;     /* of the running coroutine on its loop, 0 before */
+} task;
+
+/* Allocates an empty task in phase FREE, or returns NULL. */
+task *task_new(uint64_t slot);
+
+/* Frees the environment of a task in phase FREE, and makes a new one (false without memory). */
+void task_trim(task *t);
+bool task_restore(task *t);
+
+/* Clears env and begins the next generation in phase FREE. */
+void task_recycle(task *t);
+
+/*
+ * Fills the task with copies of the caller's terms and moves it from FREE to phase.
+ * argv: Reference, Kind (0..2), Module, Function, Arguments (proper list), Keywords (map), Flags.
+ * Returns false, with the task still FREE, when one of them is of the wrong type.
+ */
+bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t);
+
+/* generation of the task, to be given to task_cancel(). */
+uint64_t task_generation(const task *t);
+
+/*
+ * The submitter's bounded wait on a task that it put into AWAITED; generation is task_generation() from before the
+ * task was queued, since from then on the runner may finish and recycle it. True when the answer came in time: *result is then
+ * a copy of it in env and the task is the submitter's to recycle. False: the answer goes to the mailbox.
+ */
+bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
+                ERL_NIF_TERM *result);
+
+/* True when this call cancelled the task of that generation: nothing will be sent for it. */
+bool task_cancel(task *t, uint64_t generation);
+
+/* What a reference is known by where its term cannot be kept: 64 bits of hash, two halves of 32. */
+uint64_t reference_key(ERL_NIF_TERM reference);
+
+/* True while somebody wants the answer (or nobody ever did: SILENT). */
+bool task_wanted(task *t);
+
+/* True when nobody ever waited for the result. */
+bool task_silent(task *t);
+
+/*
+ * The runner's end of a task: delivers `result` (a term in t->env). True when the task is to be recycled by the
+ * runner, false when the submitter took it over.
+ */
+bool task_finish(task *t, ERL_NIF_TERM result);
+
+/* {ok, Value} and {error, Reason} in the task's env. */
+ERL_NIF_TERM task_ok(task *t, ERL_NIF_TERM value);
+ERL_NIF_TERM task_error(task *t, ERL_NIF_TERM reason);
+
+#endif

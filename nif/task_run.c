@@ -1,0 +1,262 @@
+#include "task_run.h"
+
+#include "_cgo_export.h"
+#include "atoms.h"
+#include "convert.h"
+#include "python_error.h"
+#include "resolve.h"
+
+#include <stdlib.h>
+
+/* As many arguments as this need no allocation. */
+#define SMALL_ARGUMENTS 16
+
+typedef struct argument_vector {
+    PyObject **items; /* positional first, then the values of names */
+    size_t capacity;
+    size_t count;
+    size_t positional;
+    PyObject *names; /* tuple of str, or NULL */
+    PyObject *small[SMALL_ARGUMENTS];
+} argument_vector;
+
+static void arguments_clear(argument_vector *arguments) {
+    for (size_t i = 0; i < arguments->count; i++) {
+        Py_DECREF(arguments->items[i]);
+    }
+    if (arguments->items != arguments->small) {
+        free(arguments->items);
+    }
+    Py_XDECREF(arguments->names);
+}
+
+static bool arguments_push(argument_vector *arguments, PyObject *item) {
+    if (item == NULL) {
+        return false;
+    }
+    arguments->items[arguments->count++] = item;
+    return true;
+}
+
+static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_TERM map,
+                                   size_t size) {
+    arguments->names = PyTuple_New((Py_ssize_t)size);
+    if (arguments->names == NULL) {
+        return false;
+    }
+    ErlNifMapIterator iterator;
+    if (!enif_map_iterator_create(env, map, &iterator, ERL_NIF_MAP_ITERATOR_FIRST)) {
+        PyErr_NoMemory();
+        return false;
+    }
+    bool good = true;
+    Py_ssize_t index = 0;
+    ERL_NIF_TERM key;
+    ERL_NIF_TERM value;
+    while (good && enif_map_iterator_get_pair(env, &iterator, &key, &value)) {
+        PyObject *name = name_to_python_string(env, key, "keyword argument");
+        good = name != NULL;
+        if (good) {
+            PyTuple_SET_ITEM(arguments->names, index++, name);
+            good = arguments_push(arguments, term_to_python(env, value));
+        }
+        enif_map_iterator_next(env, &iterator);
+    }
+    enif_map_iterator_destroy(env, &iterator);
+    return good;
+}
+
+static bool arguments_fill(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_TERM list,
+                           ERL_NIF_TERM map) {
+    unsigned length;
+    size_t keywords = 0;
+    arguments->items = arguments->small;
+    arguments->capacity = SMALL_ARGUMENTS;
+    arguments->count = 0;
+    arguments->names = NULL;
+    if (!enif_get_list_length(env, list, &length) || !enif_get_map_size(env, map, &keywords)) {
+        PyErr_SetString(PyExc_TypeError, "arguments must be a proper list and a map");
+        return false;
+    }
+    arguments->positional = length;
+    if (length + keywords > SMALL_ARGUMENTS) {
+        arguments->items = malloc((length + keywords) * sizeof(PyObject *));
+        if (arguments->items == NULL) {
+            arguments->items = arguments->small;
+            PyErr_NoMemory();
+            return false;
+        }
+    }
+    ERL_NIF_TERM head;
+    while (enif_get_list_cell(env, list, &head, &list)) {
+        if (!arguments_push(arguments, term_to_python(env, head))) {
+            return false;
+        }
+    }
+    return keywords == 0 || arguments_add_keywords(arguments, env, map, keywords);
+}
+
+static PyObject *evaluate_call(task *t) {
+    PyObject *callable = resolve_callable(t->env, t->module, t->function);
+    if (callable == NULL) {
+        return NULL;
+    }
+    PyObject *value = NULL;
+    argument_vector arguments;
+    if (arguments_fill(&arguments, t->env, t->arguments, t->keywords)) {
+        value =
+            PyObject_Vectorcall(callable, arguments.items, arguments.positional, arguments.names);
+    }
+    arguments_clear(&arguments);
+    Py_DECREF(callable);
+    return value;
+}
+
+static PyObject *main_namespace(void) {
+    PyObject *module = PyImport_AddModule("__main__");
+    return module != NULL ? PyModule_GetDict(module) : NULL;
+}
+
+static PyObject *compile_source(task *t, int start) {
+    PyObject *source = name_to_python_string(t->env, t->function, "code");
+    if (source == NULL) {
+        return NULL;
+    }
+    PyObject *code = NULL;
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(source, &size);
+    if (text != NULL && strlen(text) != (size_t)size) {
+        PyErr_SetString(PyExc_ValueError, "source code cannot contain null bytes");
+    } else if (text != NULL) {
+        PyCompilerFlags flags = {.cf_flags = PyCF_SOURCE_IS_UTF8 | PyCF_IGNORE_COOKIE,
+                                 .cf_feature_version = PY_MINOR_VERSION};
+        code = Py_CompileStringExFlags(text, "<erlang>", start, &flags, -1);
+    }
+    Py_DECREF(source);
+    return code;
+}
+
+/*
+ * The names that the caller gives join a copy of __main__'s: as locals they would not be seen inside comprehensions
+ * and lambdas.
+ */
+static PyObject *evaluate_expression(task *t) {
+    PyObject *namespace = main_namespace();
+    if (namespace == NULL) {
+        return NULL;
+    }
+    size_t count = 0;
+    enif_get_map_size(t->env, t->keywords, &count);
+    PyObject *globals = NULL;
+    if (count > 0) {
+        PyObject *names = term_to_python(t->env, t->keywords);
+        globals = names != NULL ? PyDict_Copy(namespace) : NULL;
+        if (globals != NULL && PyDict_Update(globals, names) != 0) {
+            Py_CLEAR(globals);
+        }
+        Py_XDECREF(names);
+        if (globals == NULL) {
+            return NULL;
+        }
+    } else {
+        globals = namespace;
+        Py_INCREF(globals);
+    }
+    PyObject *code = compile_source(t, Py_eval_input);
+    PyObject *value = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
+    Py_XDECREF(code);
+    Py_DECREF(globals);
+    return value;
+}
+
+static PyObject *execute_statements(task *t) {
+    PyObject *namespace = main_namespace();
+    PyObject *code = namespace != NULL ? compile_source(t, Py_file_input) : NULL;
+    PyObject *value = code != NULL ? PyEval_EvalCode(code, namespace, namespace) : NULL;
+    Py_XDECREF(code);
+    return value;
+}
+
+PyObject *task_evaluate(task *t) {
+    switch (t->kind) {
+    case TASK_CALL:
+        return evaluate_call(t);
+    case TASK_EVAL:
+        return evaluate_expression(t);
+    case TASK_EXEC:
+        return execute_statements(t);
+    }
+    PyErr_SetString(PyExc_SystemError, "unknown kind of task");
+    return NULL;
+}
+
+/* An awaitable that nobody will await: say what to do instead of "cannot convert coroutine". */
+static void reject_coroutine(PyObject *coroutine) {
+    PyObject *closed = PyObject_CallMethod(coroutine, "close", NULL);
+    Py_XDECREF(closed);
+    PyErr_Clear();
+    PyErr_SetString(PyExc_TypeError, "the function returned a coroutine: use py:async_call or "
+                                     "py_event_loop:run to run it on an event loop");
+}
+
+ERL_NIF_TERM task_value_result(task *t, PyObject *value) {
+    ERL_NIF_TERM term;
+    size_t weight = 0;
+    unsigned flags = t->flags & TASK_FLAG_ARRAYS_AS_BINARY ? CONVERT_ARRAYS_AS_BINARY : 0;
+    if (PyCoro_CheckExact(value)) {
+        reject_coroutine(value);
+        return task_exception_result(t);
+    }
+    if (!python_to_term(t->env, value, flags, &term, &weight)) {
+        return task_exception_result(t);
+    }
+    t->weight = weight;
+    return task_ok(t, term);
+}
+
+/* Nobody waits for a silent task's result, so its exception goes to the log. */
+static void report_exception(task *t, ERL_NIF_TERM reason) {
+    ErlNifEnv *env = enif_alloc_env();
+    if (env != NULL) {
+        core_log_exception(env, enif_make_tuple3(env, enif_make_copy(env, t->module),
+                                                 enif_make_copy(env, t->function),
+                                                 enif_make_copy(env, reason)));
+    }
+}
+
+ERL_NIF_TERM task_exception_result(task *t) {
+    bool silent = task_silent(t);
+    ERL_NIF_TERM reason =
+        python_error_take(t->env, silent || (t->flags & TASK_FLAG_TRACEBACK) != 0);
+    if (silent) {
+        report_exception(t, reason);
+    }
+    return task_error(t, reason);
+}
+
+/* True when the task is to be recycled by the caller. */
+static bool run_one(task *t) {
+    if (!task_wanted(t)) {
+        return true;
+    }
+    PyObject *value = task_evaluate(t);
+    ERL_NIF_TERM result;
+    if (value == NULL) {
+        result = task_exception_result(t);
+    } else if (t->kind == TASK_EXEC) {
+        result = atoms.ok;
+    } else {
+        result = task_value_result(t, value);
+    }
+    bool owned = task_finish(t, result);
+    Py_XDECREF(value);
+    return owned;
+}
+
+void task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned) {
+    PyEval_RestoreThread(thread_state);
+    for (size_t i = 0; i < count; i++) {
+        owned[i] = run_one(tasks[i]);
+    }
+    PyEval_SaveThread();
+}

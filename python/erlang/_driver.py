@@ -1,0 +1,45 @@
+"""What a thread that Erlang started for an event loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import _erlang
+
+from ._loop import ErlangEventLoop
+
+__all__ = ["drive"]
+
+_GRACE_SECONDS = 5.0
+
+
+def drive(handle: int) -> None:
+    """Run an :class:`ErlangEventLoop` on the core's loop ``handle`` until that is asked to stop.
+
+    ``loop.stop()``, and a SystemExit or KeyboardInterrupt that a task raises, end ``run_forever`` but not the loop:
+    the task's submitter has heard of it, nobody else shall.
+    """
+    selector = _erlang.Selector(handle)
+    loop = ErlangEventLoop(selector)
+    asyncio.set_event_loop(loop)
+    try:
+        while not selector.stopping:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue
+        _finish(loop)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left and let it clean up, as :func:`asyncio.run` does."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        # A task may refuse to end; the thread must not wait for it for ever.
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_GRACE_SECONDS))
+    loop.run_until_complete(loop.shutdown_asyncgens())

@@ -1,0 +1,24 @@
+%% @doc The top supervisor. `rest_for_one': without Python nothing after it can work.
+-module(erlang_python_sup).
+
+-behaviour(supervisor).
+
+-export([start_link/1, init/1]).
+
+-spec start_link(py_config:config()) -> {ok, pid()} | {error, term()}.
+start_link(Config) ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, Config).
+
+-spec init(py_config:config()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init(Config) ->
+    Flags = #{strategy => rest_for_one, intensity => 10, period => 10},
+    {ok,
+        {Flags, [
+            worker(py_log, []),
+            worker(py_runtime, [Config]),
+            worker(py_event_loop, []),
+            worker(py_event_loop_pool, [Config])
+        ]}}.
+
+worker(Module, Args) ->
+    #{id => Module, start => {Module, start_link, Args}, shutdown => 5000}.

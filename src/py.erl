@@ -1,0 +1,295 @@
+%% @doc Python from Erlang: calls, expressions and statements on contexts.
+%%
+%% A context is an OS thread that runs Python. The first call of a process binds it to a context, where all its later
+%% calls run, in order, while the process lives; so thread-bound objects (sqlite3 connections, `threading.local') work
+%% across calls. Contexts are started on demand, up to the number that the environment key `contexts' gives. No
+%% scheduler of the VM is held while Python runs: the caller waits in `receive'.
+%%
+%% Modules and functions are named by atoms or binaries, may be dotted (`'os.path''), and may go on into classes
+%% (`'datetime.datetime', now').
+%%
+%% Results are `{ok, Value}' or `{error, Reason}', where Reason is `{Class, Message}' for a Python exception (Class an
+%% atom for built-in exceptions, a binary `<<"module.Name">>' for others), `{Class, Message, Traceback}' with the
+%% option `#{traceback => true}', `timeout', `busy' when the queue of the context is full, or `closed' when the
+%% application stops. How values are converted: docs/type-conversion.md.
+-module(py).
+
+-export([call/3, call/4, call/5, call/6]).
+-export([eval/1, eval/2, eval/3]).
+-export([exec/1, exec/2]).
+-export([cast/3, cast/4]).
+-export([async_call/3, async_call/4, await/1, await/2]).
+-export([context/0, context/1]).
+-export([version/0, python_info/0, info/0, activate_venv/1]).
+
+-export_type([options/0, error_reason/0]).
+
+-type options() :: #{
+    timeout => timeout(),
+    kwargs => map(),
+    traceback => boolean(),
+    arrays => list | binary,
+    context => own | any | py_nif:context()
+}.
+%% `timeout' in milliseconds, default `infinity'; `context' default `own'.
+
+-type error_reason() ::
+    {atom() | binary(), binary()}
+    | {atom() | binary(), binary(), [binary()]}
+    | timeout
+    | busy
+    | closed.
+
+-define(KEY, '$erlang_python_context').
+-define(CALL, 0).
+-define(EVAL, 1).
+-define(EXEC, 2).
+-define(OPTIONS, [timeout, kwargs, traceback, arrays, context]).
+
+%% @equiv call(Module, Function, Arguments, #{}, #{})
+-spec call(py_nif:name(), py_nif:name(), [term()]) -> {ok, term()} | {error, error_reason()}.
+call(Module, Function, Arguments) ->
+    run(own_context(), ?CALL, Module, Function, Arguments, #{}, 0, infinity).
+
+%% @doc With keyword arguments; or, with a context first, on that context.
+-spec call
+    (py_nif:name(), py_nif:name(), [term()], map()) -> {ok, term()} | {error, error_reason()};
+    (py_nif:context(), py_nif:name(), py_nif:name(), [term()]) -> {ok, term()} | {error, error_reason()}.
+call(Context, Module, Function, Arguments) when is_reference(Context) ->
+    run(Context, ?CALL, Module, Function, Arguments, #{}, 0, infinity);
+call(Module, Function, Arguments, Keywords) ->
+    run(own_context(), ?CALL, Module, Function, Arguments, Keywords, 0, infinity).
+
+%% @doc With keyword arguments and options, or a timeout in milliseconds.
+-spec call
+    (py_nif:name(), py_nif:name(), [term()], map(), options() | timeout()) ->
+        {ok, term()} | {error, error_reason()};
+    (py_nif:context(), py_nif:name(), py_nif:name(), [term()], map()) ->
+        {ok, term()} | {error, error_reason()}.
+call(Context, Module, Function, Arguments, Keywords) when is_reference(Context) ->
+    run(Context, ?CALL, Module, Function, Arguments, Keywords, 0, infinity);
+call(Module, Function, Arguments, Keywords, Options) ->
+    with_options(?CALL, Module, Function, Arguments, Keywords, options(Options)).
+
+%% @doc On a context, with keyword arguments and options or a timeout.
+-spec call(py_nif:context(), py_nif:name(), py_nif:name(), [term()], map(), options() | timeout()) ->
+    {ok, term()} | {error, error_reason()}.
+call(Context, Module, Function, Arguments, Keywords, Options) ->
+    with_options(?CALL, Module, Function, Arguments, Keywords, (options(Options))#{context => Context}).
+
+%% @equiv eval(Expression, #{})
+-spec eval(binary() | atom()) -> {ok, term()} | {error, error_reason()}.
+eval(Expression) ->
+    eval(Expression, #{}).
+
+%% @doc The value of a Python expression, in the namespace of `__main__' and with the names that the map gives.
+-spec eval(binary() | atom(), #{py_nif:name() => term()}) -> {ok, term()} | {error, error_reason()}.
+eval(Expression, Names) ->
+    run(own_context(), ?EVAL, '__main__', Expression, [], Names, 0, infinity).
+
+%% @doc With options or a timeout.
+-spec eval(binary() | atom(), #{py_nif:name() => term()}, options() | timeout()) ->
+    {ok, term()} | {error, error_reason()}.
+eval(Expression, Names, Options) ->
+    with_options(?EVAL, '__main__', Expression, [], Names, options(Options)).
+
+%% @equiv exec(Statements, #{})
+-spec exec(binary()) -> ok | {error, error_reason()}.
+exec(Statements) ->
+    run(own_context(), ?EXEC, '__main__', Statements, [], #{}, 0, infinity).
+
+%% @doc Runs Python statements in `__main__', which all contexts share.
+-spec exec(binary(), options() | timeout()) -> ok | {error, error_reason()}.
+exec(Statements, Options) ->
+    with_options(?EXEC, '__main__', Statements, [], #{}, options(Options)).
+
+%% @equiv cast(Module, Function, Arguments, #{})
+-spec cast(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
+cast(Module, Function, Arguments) ->
+    cast(Module, Function, Arguments, #{}).
+
+%% @doc A call whose result nobody waits for, on the caller's context and in order with its calls. It runs also when the
+%% caller is gone; an exception is logged.
+-spec cast(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed}.
+cast(Module, Function, Arguments, Keywords) ->
+    Cast = fun(Context) ->
+        py_nif:context_cast(Context, make_ref(), ?CALL, Module, Function, Arguments, Keywords, 1)
+    end,
+    try Cast(own_context()) of
+        {error, closed} ->
+            erase(?KEY),
+            Cast(own);
+        Result ->
+            Result
+    catch
+        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+    end.
+
+%% @equiv async_call(Module, Function, Arguments, #{})
+-spec async_call(py_nif:name(), py_nif:name(), [term()]) -> reference().
+async_call(Module, Function, Arguments) ->
+    async_call(Module, Function, Arguments, #{}).
+
+%% @doc Starts a coroutine or a plain function on the pool of event loops; {@link await/1} gets the result.
+-spec async_call(py_nif:name(), py_nif:name(), [term()], map()) -> reference().
+async_call(Module, Function, Arguments, Keywords) ->
+    py_event_loop_pool:create_task(Module, Function, Arguments, Keywords).
+
+%% @equiv await(Reference, 5000)
+-spec await(reference()) -> {ok, term()} | {error, term()}.
+await(Reference) ->
+    py_event_loop:await(Reference).
+
+%% @doc Waits for the result of {@link async_call/3}, at most Timeout milliseconds.
+-spec await(reference(), timeout()) -> {ok, term()} | {error, term()}.
+await(Reference, Timeout) ->
+    py_event_loop:await(Reference, Timeout).
+
+%% @doc The caller's context, to which it is bound if it was not.
+-spec context() -> py_nif:context().
+context() ->
+    context(own).
+
+%% @doc Context number N, which is started if need be, or the caller's `own'.
+-spec context(pos_integer() | own) -> py_nif:context().
+context(Choice) ->
+    try py_nif:context_acquire(Choice) of
+        {ok, Context} -> Context;
+        {error, Reason} -> error(Reason)
+    catch
+        error:badarg -> error({bad_argument, context, Choice})
+    end.
+
+%% @doc The version of this application.
+-spec version() -> binary().
+version() ->
+    _ = application:load(erlang_python),
+    {ok, Version} = application:get_key(erlang_python, vsn),
+    list_to_binary(Version).
+
+%% @doc The Python that runs; `mode' is what `erlang.detect_mode()' tells.
+-spec python_info() -> #{
+    version := binary(),
+    executable := binary(),
+    prefix := binary(),
+    base_prefix := binary(),
+    build := binary(),
+    compiler := binary(),
+    mode := free_threaded | subinterp | shared_gil,
+    path := [binary()]
+}.
+python_info() ->
+    {ok, Info} = call('erlang._info', python_info, []),
+    #{
+        <<"version">> := Version,
+        <<"executable">> := Executable,
+        <<"prefix">> := Prefix,
+        <<"base_prefix">> := BasePrefix,
+        <<"build">> := Build,
+        <<"compiler">> := Compiler,
+        <<"mode">> := Mode,
+        <<"path">> := Path
+    } = Info,
+    #{
+        version => Version,
+        executable => Executable,
+        prefix => Prefix,
+        base_prefix => BasePrefix,
+        build => Build,
+        compiler => Compiler,
+        mode => mode(Mode),
+        path => Path
+    }.
+
+mode(<<"free_threaded">>) -> free_threaded;
+mode(<<"subinterp">>) -> subinterp;
+mode(<<"shared_gil">>) -> shared_gil.
+
+%% @doc Threads of the core and the state of each context.
+-spec info() -> {ok, map()} | {error, not_started}.
+info() ->
+    py_nif:runtime_info().
+
+%% @doc Makes the packages of a virtual environment importable, in front of those that were there.
+-spec activate_venv(file:filename_all()) -> ok | {error, error_reason()}.
+activate_venv(Path) ->
+    case call('erlang._info', activate_venv, [unicode:characters_to_binary(filename:absname(Path))]) of
+        {ok, none} -> ok;
+        {error, Reason} -> {error, Reason}
+    end.
+
+%%% Internal
+
+own_context() ->
+    case get(?KEY) of
+        undefined ->
+            case py_nif:context_lookup() of
+                {ok, Context} ->
+                    put(?KEY, Context),
+                    Context;
+                none ->
+                    own
+            end;
+        Context ->
+            Context
+    end.
+
+options(Options) when is_map(Options) -> Options;
+options(infinity) -> #{};
+options(Timeout) when is_integer(Timeout), Timeout >= 0 -> #{timeout => Timeout};
+options(Other) -> error({bad_argument, options, Other}).
+
+with_options(Kind, Module, Function, Arguments, Keywords, Options) ->
+    py_task:check_options(Options, ?OPTIONS),
+    Context =
+        case Options of
+            #{context := own} -> own_context();
+            #{context := any} -> any;
+            #{context := Named} when is_reference(Named) -> Named;
+            #{context := Other} -> error({bad_option, context, Other});
+            #{} -> own_context()
+        end,
+    run(
+        Context,
+        Kind,
+        Module,
+        Function,
+        Arguments,
+        merge(Keywords, py_task:keywords(Options)),
+        py_task:flags(Options),
+        py_task:timeout(Options, infinity)
+    ).
+
+merge(Keywords, More) when map_size(More) =:= 0 -> Keywords;
+merge(Keywords, More) -> maps:merge(Keywords, More).
+
+%% The reference is made here, in the function that receives, so that the VM need not look at older messages.
+run(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout) ->
+    Reference = make_ref(),
+    try py_nif:context_call(Context, Reference, Kind, Module, Function, Arguments, Keywords, Flags) of
+        Id when is_integer(Id) ->
+            receive
+                {async_result, Reference, Result} -> Result
+            after Timeout ->
+                case py_nif:task_cancel(Id) of
+                    true -> {error, timeout};
+                    false -> receive {async_result, Reference, Result} -> Result end
+                end
+            end;
+        {error, closed} ->
+            retry(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout);
+        Result ->
+            Result
+    catch
+        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+    end.
+
+%% The context that the process remembers may be of an earlier run of the application.
+retry(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout) ->
+    case get(?KEY) of
+        Context ->
+            erase(?KEY),
+            run(own, Kind, Module, Function, Arguments, Keywords, Flags, Timeout);
+        _ ->
+            {error, closed}
+    end.

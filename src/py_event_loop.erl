@@ -1,0 +1,218 @@
+%% @doc Python functions and coroutines as tasks on one event loop, for any process.
+%%
+%% A task is a plain function, a coroutine function, or any callable that returns an awaitable. Tasks start in the order
+%% in which they were submitted; coroutines then run concurrently. The loop has a thread of its own, started with the
+%% first task. For parallel work of many processes see {@link py_event_loop_pool}.
+-module(py_event_loop).
+
+-behaviour(gen_server).
+
+-export([start_link/0]).
+-export([run/3, run/4, create_task/3, create_task/4, spawn_task/3, spawn_task/4]).
+-export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
+-export([get_loop/0, info/0, info/1]).
+-export([run_on/5, create_task_on/6, spawn_task_on/5]).
+-export([init/1, handle_call/3, handle_cast/2, terminate/2]).
+
+-export_type([options/0]).
+
+-type options() :: #{
+    timeout => timeout(),
+    kwargs => map(),
+    traceback => boolean(),
+    arrays => list | binary,
+    on_caller_death => cancel | finish
+}.
+%% `timeout' in milliseconds, default 5000.
+
+-define(KEY, {?MODULE, loop}).
+-define(TIMEOUT, 5000).
+-define(CALL, 0).
+-define(OPTIONS, [timeout, kwargs, traceback, arrays, on_caller_death]).
+
+%% @private
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @equiv run(Module, Function, Arguments, #{})
+-spec run(py_nif:name(), py_nif:name(), [term()]) -> {ok, term()} | {error, term()}.
+run(Module, Function, Arguments) ->
+    run_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc Runs a task and waits for its result. After `{error, timeout}' the task is cancelled and nothing arrives late.
+-spec run(py_nif:name(), py_nif:name(), [term()], options()) -> {ok, term()} | {error, term()}.
+run(Module, Function, Arguments, Options) ->
+    run_on(loop(), Module, Function, Arguments, Options).
+
+%% @equiv create_task(Module, Function, Arguments, #{})
+-spec create_task(py_nif:name(), py_nif:name(), [term()]) -> reference().
+create_task(Module, Function, Arguments) ->
+    create_task_on(loop(), Module, Function, Arguments, #{}, 0).
+
+%% @doc Submits a task; {@link await/1} gets its result, which arrives as `{async_result, Reference, Result}'.
+%% When the loop's queue is full that result is `{error, busy}'.
+-spec create_task(py_nif:name(), py_nif:name(), [term()], map()) -> reference().
+create_task(Module, Function, Arguments, Keywords) ->
+    create_task_on(loop(), Module, Function, Arguments, Keywords, 0).
+
+%% @equiv spawn_task(Module, Function, Arguments, #{})
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
+spawn_task(Module, Function, Arguments) ->
+    spawn_task_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc Submits a task whose result nobody wants. It goes on when the caller dies; an exception is logged.
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed}.
+spawn_task(Module, Function, Arguments, Keywords) ->
+    spawn_task_on(loop(), Module, Function, Arguments, Keywords).
+
+%% @equiv await(Reference, 5000)
+-spec await(reference()) -> {ok, term()} | {error, term()}.
+await(Reference) ->
+    await(Reference, ?TIMEOUT).
+
+%% @doc Waits for the result of a task that this process created, at most Timeout milliseconds. After
+%% `{error, timeout}' the task goes on and may be awaited again.
+-spec await(reference(), timeout()) -> {ok, term()} | {error, term()}.
+await(Reference, Timeout) when is_reference(Reference) ->
+    receive
+        {async_result, Reference, Result} -> Result
+    after Timeout -> {error, timeout}
+    end;
+await(Other, _Timeout) ->
+    error({bad_argument, reference, Other}).
+
+%% @equiv await_all(References, 5000)
+-spec await_all([reference()]) -> [{ok, term()} | {error, term()}].
+await_all(References) ->
+    await_all(References, ?TIMEOUT).
+
+%% @doc The results of several tasks, in their order; all together take at most Timeout milliseconds.
+-spec await_all([reference()], timeout()) -> [{ok, term()} | {error, term()}].
+await_all(References, infinity) ->
+    [await(Reference, infinity) || Reference <- References];
+await_all(References, Timeout) ->
+    Deadline = erlang:monotonic_time(millisecond) + Timeout,
+    [await(Reference, max(0, Deadline - erlang:monotonic_time(millisecond))) || Reference <- References].
+
+%% @doc Cancels a task: its coroutine gets `asyncio.CancelledError', and awaiting it gives `{error, cancelled}'. A task
+%% that is done keeps its result. Any process may cancel.
+-spec cancel(reference()) -> ok.
+cancel(Reference) when is_reference(Reference) ->
+    [ok = py_nif:event_loop_cancel(Loop, Reference) || Loop <- [loop() | py_event_loop_pool:loops()]],
+    ok;
+cancel(Other) ->
+    error({bad_argument, reference, Other}).
+
+%% @doc The loop that this module's tasks run on.
+-spec get_loop() -> {ok, py_nif:event_loop()} | {error, not_started}.
+get_loop() ->
+    case persistent_term:get(?KEY, undefined) of
+        undefined -> {error, not_started};
+        Loop -> {ok, Loop}
+    end.
+
+%% @equiv info(Loop)
+-spec info() -> {ok, map()} | {error, closed}.
+info() ->
+    info(loop()).
+
+%% @doc Queue length, tasks that run, and counts of a loop.
+-spec info(py_nif:event_loop()) -> {ok, map()} | {error, closed}.
+info(Loop) ->
+    py_nif:event_loop_info(Loop).
+
+%%% Shared with py_event_loop_pool
+
+%% @private The reference is made here, in the function that receives, so that the VM need not look at older messages.
+-spec run_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], options()) ->
+    {ok, term()} | {error, term()}.
+run_on(Loop, Module, Function, Arguments, Options) ->
+    py_task:check_options(Options, ?OPTIONS),
+    Timeout = py_task:timeout(Options, ?TIMEOUT),
+    Keywords = py_task:keywords(Options),
+    Reference = make_ref(),
+    try
+        py_nif:event_loop_run(
+            Loop, Reference, ?CALL, Module, Function, Arguments, Keywords, py_task:flags(Options)
+        )
+    of
+        Id when is_integer(Id) ->
+            receive
+                {async_result, Reference, Result} -> Result
+            after Timeout ->
+                case py_nif:task_cancel(Id) of
+                    true ->
+                        ok = py_nif:event_loop_cancel(Loop, Reference),
+                        {error, timeout};
+                    false ->
+                        receive {async_result, Reference, Result} -> Result end
+                end
+            end;
+        Result ->
+            Result
+    catch
+        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+    end.
+
+%% @private
+-spec create_task_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], map(), py_nif:flags()) ->
+    reference().
+create_task_on(Loop, Module, Function, Arguments, Keywords, Flags) ->
+    Reference = make_ref(),
+    try py_nif:event_loop_create_task(Loop, Reference, ?CALL, Module, Function, Arguments, Keywords, Flags) of
+        ok ->
+            Reference;
+        {error, _} = Error ->
+            self() ! {async_result, Reference, Error},
+            Reference
+    catch
+        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+    end.
+
+%% @private
+-spec spawn_task_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], map()) ->
+    ok | {error, busy | closed}.
+spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
+    try
+        py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, Module, Function, Arguments, Keywords, 1)
+    catch
+        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+    end.
+
+loop() ->
+    case persistent_term:get(?KEY, undefined) of
+        undefined -> error({not_started, erlang_python});
+        Loop -> Loop
+    end.
+
+%%% gen_server: owns the loop
+
+%% @private
+-spec init([]) -> {ok, py_nif:event_loop()} | {stop, term()}.
+init([]) ->
+    process_flag(trap_exit, true),
+    case py_nif:event_loop_new() of
+        {ok, Loop} ->
+            ok = py_nif:event_loop_start(Loop),
+            persistent_term:put(?KEY, Loop),
+            {ok, Loop};
+        {error, Reason} ->
+            {stop, Reason}
+    end.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), State) -> {reply, {error, unknown_call}, State}.
+handle_call(_Request, _From, Loop) ->
+    {reply, {error, unknown_call}, Loop}.
+
+%% @private
+-spec handle_cast(term(), State) -> {noreply, State}.
+handle_cast(_Message, Loop) ->
+    {noreply, Loop}.
+
+%% @private
+-spec terminate(term(), py_nif:event_loop()) -> ok.
+terminate(_Reason, Loop) ->
+    _ = persistent_term:erase(?KEY),
+    py_nif:event_loop_destroy(Loop).

@@ -1,0 +1,64 @@
+%% @private What the calls into Python share: their options, and what a wrong argument is answered with.
+-module(py_task).
+
+-export([flags/1, keywords/1, timeout/2, reject/4, check_options/2]).
+
+-define(TRACEBACK, 1).
+-define(ARRAYS_AS_BINARY, 2).
+-define(OUTLIVES_CALLER, 4).
+
+%% @doc The options as the core's flags.
+-spec flags(map()) -> py_nif:flags().
+flags(Options) when map_size(Options) =:= 0 -> 0;
+flags(Options) -> maps:fold(fun flag/3, 0, Options).
+
+flag(traceback, true, Flags) -> Flags bor ?TRACEBACK;
+flag(traceback, false, Flags) -> Flags;
+flag(arrays, binary, Flags) -> Flags bor ?ARRAYS_AS_BINARY;
+flag(arrays, list, Flags) -> Flags;
+flag(on_caller_death, finish, Flags) -> Flags bor ?OUTLIVES_CALLER;
+flag(on_caller_death, cancel, Flags) -> Flags;
+flag(Key, Value, _) when Key =:= traceback; Key =:= arrays; Key =:= on_caller_death ->
+    error({bad_option, Key, Value});
+flag(_, _, Flags) -> Flags.
+
+%% @doc The keyword arguments in the options.
+-spec keywords(map()) -> map().
+keywords(#{kwargs := Keywords}) -> Keywords;
+keywords(_) -> #{}.
+
+%% @doc The timeout in the options.
+-spec timeout(map(), timeout()) -> timeout().
+timeout(#{timeout := infinity}, _) -> infinity;
+timeout(#{timeout := Timeout}, _) when is_integer(Timeout), Timeout >= 0 -> Timeout;
+timeout(#{timeout := Timeout}, _) -> error({bad_option, timeout, Timeout});
+timeout(_, Default) -> Default.
+
+%% @doc Raises `{bad_option, Key, Value}' for an option that is not one of Known.
+-spec check_options(map(), [atom()]) -> ok.
+check_options(Options, _) when map_size(Options) =:= 0 -> ok;
+check_options(Options, Known) when is_map(Options) ->
+    case maps:to_list(maps:without(Known, Options)) of
+        [] -> ok;
+        [{Key, Value} | _] -> error({bad_option, Key, Value})
+    end;
+check_options(Options, _) ->
+    error({bad_argument, options, Options}).
+
+%% @doc Says which argument it was that the core refused.
+-spec reject(term(), term(), term(), term()) -> no_return().
+reject(Module, Function, Arguments, Keywords) ->
+    is_name(Module) orelse error({bad_argument, module, Module}),
+    is_name(Function) orelse error({bad_argument, function, Function}),
+    is_proper_list(Arguments) orelse error({bad_argument, args, Arguments}),
+    is_map(Keywords) orelse error({bad_argument, kwargs, Keywords}),
+    error(badarg).
+
+is_name(Name) -> is_atom(Name) orelse is_binary(Name).
+
+is_proper_list(List) ->
+    try length(List) of
+        _ -> true
+    catch
+        error:badarg -> false
+    end.
