@@ -12,12 +12,18 @@ if(NOT PERF_BUILD)
     return()
 endif()
 
+# GCC wants to know how many processes it may link with.
+set(lto -flto)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    set(lto -flto=auto)
+endif()
+
 # -ffast-math promises the compiler that there are no NaNs and infinities, and isnan() becomes `false`; the
 # conversion of floats to terms asks exactly that, so this part of the promise is taken back.
 # It is never given to the linker: there it adds crtfastmath.o, whose start-up code switches the thread that loads the
 # library, and all that it creates, to flushing denormals to zero, numpy included.
-set(ERLANG_PYTHON_OPTIMISATION -O3 -g -flto -march=native -ffast-math -fno-finite-math-only -funroll-loops)
-set(ERLANG_PYTHON_LINK_OPTIMISATION -O3 -flto -march=native)
+set(ERLANG_PYTHON_OPTIMISATION -O3 -g ${lto} -march=native -ffast-math -fno-finite-math-only -funroll-loops)
+set(ERLANG_PYTHON_LINK_OPTIMISATION -O3 ${lto} -march=native)
 set(ERLANG_PYTHON_GO_OPTIMISATION "")
 
 # GOAMD64 of this processor, from the same source that -march=native uses.
