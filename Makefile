@@ -1,0 +1,25 @@
+# The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
+.PHONY: all run test lint format clean
+
+all:
+	sh scripts/setup.sh run
+	rebar3 compile
+
+# A short tour of what the application does, then an Erlang shell.
+run:
+	@sh scripts/run.sh
+
+# All tests; the last line counts them.
+test:
+	@bash scripts/test.sh
+
+# Style only: C, Go and Python.
+lint:
+	@sh scripts/lint.sh
+
+format:
+	@sh scripts/lint.sh fix
+
+clean:
+	rebar3 clean
+	rm -rf _build

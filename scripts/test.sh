@@ -1,0 +1,106 @@
+#!/bin/bash
+# Sets up, builds and runs all tests; a failing suite does not stop the others. The last line counts the tests of all
+# suites: `N passed, N failed, N skipped`. Output of each suite is kept in _build/test-logs/.
+#
+#   scripts/test.sh [suite...]      only these (see the end of this file)
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export ERL_AFLAGS="${ERL_AFLAGS:-} -kernel shell_history disabled"
+
+only=("$@")
+logs=_build/test-logs
+total_passed=0
+total_failed=0
+total_skipped=0
+summary=()
+
+# suite <name> <counter> <command...>: runs the command, then `counter <log>`, which prints `passed failed skipped`.
+suite() {
+    local name=$1 counter=$2 passed failed skipped status started=$SECONDS
+    shift 2
+    if [ ${#only[@]} -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then
+        return
+    fi
+    echo
+    echo "==== $name"
+    "$@" </dev/null 2>&1 | tee "$logs/$name.log"
+    status=${PIPESTATUS[0]}
+    read -r passed failed skipped < <("$counter" "$logs/$name.log" "$status")
+    # A suite that broke off, or that ran nothing at all, has failed whatever it counted.
+    if { [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; } || [ $((passed + failed + skipped)) -eq 0 ]; then
+        failed=$((failed + 1))
+    fi
+    total_passed=$((total_passed + passed))
+    total_failed=$((total_failed + failed))
+    total_skipped=$((total_skipped + skipped))
+    summary+=("$(printf '%-16s %6d passed %4d failed %4d skipped %5d s' \
+        "$name" "$passed" "$failed" "$skipped" $((SECONDS - started)))")
+}
+
+# sum <pattern with one number in \(\)> <file>
+sum() {
+    sed 's/\x1b\[[0-9;]*m//g' "$2" | sed -n "s/.*$1.*/\1/p" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+count_lines() { grep -c -- "$1" "$2" || :; }
+
+# A command that is one test.
+count_one() { if [ "$2" -eq 0 ]; then echo 1 0 0; else echo 0 1 0; fi; }
+
+count_go() { echo "$(count_lines '--- PASS: ' "$1") $(count_lines '--- FAIL: ' "$1") $(count_lines '--- SKIP: ' "$1")"; }
+
+# Common Test as rebar3 sums it up: `All 3 tests passed.` or `Failed 1 tests. Skipped 2 (2, 0) tests. Passed 3 tests.`
+count_ct() {
+    local all
+    all=$(sum '[Aa]ll \([0-9]*\) tests passed' "$1")
+    echo "$((all + $(sum 'Passed \([0-9]*\) tests' "$1"))) $(sum 'Failed \([0-9]*\) tests' "$1") $(sum 'Skipped \([0-9]*\) (' "$1")"
+}
+
+# pytest's last line: `1 failed, 5 passed, 2 skipped in 0.12s`; errors (fixtures, collection) are failures.
+count_pytest() {
+    local last
+    last=$(mktemp)
+    grep -E ' in [0-9.]+s' "$1" | tail -n 1 >"$last"
+    echo "$(sum '\b\([0-9]*\) passed' "$last") $(($(sum '\b\([0-9]*\) failed' "$last") + $(sum '\b\([0-9]*\) errors\{0,1\}' "$last"))) $(($(sum '\b\([0-9]*\) skipped' "$last") + $(sum '\b\([0-9]*\) xfailed' "$last")))"
+    rm -f "$last"
+}
+
+run_gofmt() {
+    local unformatted
+    unformatted=$(cd nif && gofmt -l .) || return 1
+    [ -z "$unformatted" ] || {
+        echo "not formatted: $unformatted"
+        return 1
+    }
+}
+run_vet() (cd nif && go vet ./...)
+# The race detector is C code of its own that must not get the flags of the core.
+run_go_test() (
+    unset CGO_CFLAGS CGO_LDFLAGS GOAMD64
+    cd nif && CGO_ENABLED=1 go test -race -v ./internal/...
+)
+run_pytest() {
+    local venv
+    venv=$(sh scripts/venv.sh venv scripts/requirements-test.txt) &&
+        PYTHONPATH=python "$venv/bin/python" -m pytest -p no:cacheprovider test/python
+}
+
+sh scripts/setup.sh test || exit 1
+rebar3 compile || exit 1
+mkdir -p "$logs"
+eval "$(sh scripts/go-env.sh)" || exit 1
+
+suite gofmt count_one run_gofmt
+suite go-vet count_one run_vet
+suite libraries count_one sh scripts/check-libraries.sh
+suite go-test count_go run_go_test
+suite pytest count_pytest run_pytest
+suite common-test count_ct rebar3 ct
+suite xref count_one rebar3 xref
+suite dialyzer count_one rebar3 dialyzer
+suite as-dependency count_one sh scripts/as-dependency.sh
+
+echo
+printf '%s\n' "${summary[@]}"
+echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+[ "$total_failed" -eq 0 ] && [ "$total_passed" -gt 0 ]
