@@ -22,8 +22,8 @@ type Policy struct {
 // ceiling keeps the arithmetic from overflowing; at one second nobody would call it spinning.
 const ceiling = 1_000_000_000
 
-// New returns a policy that spins at most maximum nanoseconds per gap, and a second at most; with 0 or less it never
-// spins. A policy that has observed nothing yet does not spin.
+// New returns a policy that spins at most maximum nanoseconds per gap, and a second at most;
+// with 0 or less it never spins. A policy that has observed nothing yet does not spin.
 func New(maximum int64) Policy {
 	p := Policy{max: min(maximum, ceiling)}
 	p.Reset()
