@@ -1,9 +1,11 @@
 #!/bin/sh
-# Uses this repository as a user would: a fresh rebar3 application in an empty folder, with the committed state of the
-# repository as its only dependency (git, file://). Runs the main job in it, then from a release of it.
+# Uses this project as its users do: a fresh rebar3 application in an empty folder with it as the only dependency, from
+# git by a file:// address. Runs the main job in that application, then in a release of it.
+#
+# The dependency is a repository of the tracked files, as they are in the working tree: a file that somebody forgot to
+# add is missing, a change that is not committed yet counts.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd -P)
-branch=$(git -C "$root" rev-parse HEAD)
 
 folder=$(mktemp -d)
 keep() {
@@ -12,14 +14,26 @@ keep() {
     exit 1
 }
 trap keep EXIT
-echo "application: $folder/app, dependency: $branch"
+
+# `safe.directory`: continuous integration often runs as another user than the one who cloned.
+git_here() { git -c safe.directory='*' -c user.name=as-dependency -c user.email=as-dependency@localhost "$@"; }
+mkdir "$folder/erlang_python"
+(cd "$root" && git_here ls-files -z | xargs -0 sh -c 'for f; do [ ! -e "$f" ] || echo "$f"; done' sh) >"$folder/files"
+tar -C "$root" -cf - -T "$folder/files" | tar -C "$folder/erlang_python" -xf -
+git_here init -q -b main "$folder/erlang_python"
+git_here -C "$folder/erlang_python" add -A
+git_here -C "$folder/erlang_python" commit -q -m "The tracked files"
+echo "application: $folder/app, dependency: $(wc -l <"$folder/files") files of $root"
 
 mkdir -p "$folder/app/src"
 cd "$folder/app"
 cat >rebar.config <<END
 {erl_opts, [debug_info]}.
-{deps, [{erlang_python, {git, "file://$root", {ref, "$branch"}}}]}.
-{relx, [{release, {app, "1.0.0"}, [app]}, {dev_mode, false}, {include_erts, false}, {extended_start_script, true}]}.
+{deps, [{erlang_python, {git, "file://$folder/erlang_python", {branch, "main"}}}]}.
+{relx, [
+    {release, {app, "1.0.0"}, [app]},
+    {dev_mode, false}, {include_erts, false}, {extended_start_script, false}, {src_tests, false}
+]}.
 END
 cat >src/app.app.src <<'END'
 {application, app, [{description, "Uses erlang_python"}, {vsn, "1.0.0"}, {registered, []},
@@ -45,19 +59,20 @@ run_and_halt() ->
     end.
 END
 
-# A release takes only what the dependency built; leaving the repository's own build on the path would hide a gap.
-env -u ERL_LIBS rebar3 compile
+export ERL_CRASH_DUMP="$folder/erl_crash.dump"
+unset ERL_LIBS
+
+rebar3 compile
 cd /
 erl -noshell -pa "$folder"/app/_build/default/lib/*/ebin -s main_job run_and_halt
 
 cd "$folder/app"
-env -u ERL_LIBS rebar3 release
+rebar3 release
+# What the release does not contain itself must not be found in the build folder.
 mv _build/default/rel/app "$folder/release"
 rm -rf "$folder/app"
 cd /
-env -u ERL_LIBS erl -noshell -boot "$folder/release/releases/1.0.0/start" \
-    -boot_var RELEASE_DIR "$folder/release" -mode embedded \
-    -config "$folder/release/releases/1.0.0/sys.config" -s main_job run_and_halt
+"$folder/release/bin/app" -noshell -s main_job run_and_halt
 
 trap - EXIT
 rm -rf "$folder"
