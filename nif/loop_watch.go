@@ -69,11 +69,12 @@ func (w *watch) down() {
 	if l.watches[w.pid] == w {
 		delete(l.watches, w.pid)
 	}
-	for key := range w.keys {
-		l.cancels = append(l.cancels, key)
-	}
 	l.mu.Unlock()
-	l.waker.Wake()
+	keys := make([]uint64, 0, len(w.keys))
+	for key := range w.keys {
+		keys = append(keys, key)
+	}
+	l.cancel(keys...)
 	C.enif_release_resource(unsafe.Pointer(w.resource))
 }
 

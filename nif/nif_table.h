@@ -20,6 +20,12 @@
     NIF(event_loop_create_task, 8, 0)                                                              \
     NIF(event_loop_spawn_task, 8, 0)                                                               \
     NIF(event_loop_cancel, 2, 0)                                                                   \
-    NIF(event_loop_info, 1, 0)
+    NIF(event_loop_info, 1, 0)                                                                     \
+    NIF(worker_starter, 1, 0)                                                                      \
+    NIF(event_loop_set_worker, 2, 0)                                                               \
+    NIF(event_loop_arm, 1, 0)                                                                      \
+    NIF(event_loop_ready, 1, 0)                                                                    \
+    NIF(event_loop_timeout, 2, 0)                                                                  \
+    NIF(event_loop_wakeup, 1, 0)
 
 #endif

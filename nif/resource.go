@@ -6,6 +6,8 @@ package main
 */
 import "C"
 
+import "syscall"
+
 // The callbacks of the NIF resources, called on BEAM threads: none of them takes the GIL or waits.
 
 // core_resource_down: a monitored process died.
@@ -22,14 +24,21 @@ func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
 		if w := watches.Get(uint64(handle)); w != nil {
 			w.down()
 		}
+	case C.RESOURCE_LOOP:
+		if l := loops.Get(uint64(handle)); l != nil {
+			l.workerDown(pid.pid)
+		}
 	}
 }
 
-// core_resource_stop: enif_select let go of a descriptor.
+// core_resource_stop: enif_select let go of the descriptor of a loop's poll set, which only now may be closed.
 //
 //export core_resource_stop
 func core_resource_stop(kind C.int, handle C.uint64_t, fd C.int) {
 	defer guardCallback("a stop")
+	if kind == C.RESOURCE_LOOP {
+		_ = syscall.Close(int(fd))
+	}
 }
 
 // core_resource_gone: the last reference to a resource is gone.

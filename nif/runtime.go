@@ -29,6 +29,7 @@ type pythonRuntime struct {
 
 	executable string
 	logger     atomic.Pointer[C.ErlNifPid]
+	starter    atomic.Pointer[C.ErlNifPid] // of workers for loops
 }
 
 type runtimePhase int
@@ -55,8 +56,9 @@ type configuration struct {
 	contexts    int
 	queueLimit  int
 	// of each event loop
-	taskQueueLimit int
-	maxNewAtoms    int
+	taskQueueLimit     int
+	lingerMicroseconds int64
+	maxNewAtoms        int
 }
 
 var python pythonRuntime
@@ -81,6 +83,7 @@ func readConfiguration(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (config configurat
 	config.contexts = int(number("contexts"))
 	config.queueLimit = int(number("queue_limit"))
 	config.taskQueueLimit = int(number("task_queue_limit"))
+	config.lingerMicroseconds = number("linger_us")
 	config.maxNewAtoms = int(number("max_new_atoms"))
 	if config.executable == "" {
 		config.executable = C.ERLANG_PYTHON_EXECUTABLE
@@ -223,6 +226,7 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 	}
 	C.convert_set_atom_limit(C.ulong(config.maxNewAtoms))
 	loopQueueLimit.Store(int64(config.taskQueueLimit))
+	loopLinger.Store(config.lingerMicroseconds * 1000)
 	// The owner of the last session may have been killed before it ended it.
 	if previous := p.session.Swap(&session{config: config, contexts: newContextPool(config)}); previous != nil {
 		previous.close()

@@ -16,9 +16,14 @@ init(Config) ->
         {Flags, [
             worker(py_log, []),
             worker(py_runtime, [Config]),
+            supervisor(py_event_worker_sup),
+            worker(py_event_worker_starter, []),
             worker(py_event_loop, []),
             worker(py_event_loop_pool, [Config])
         ]}}.
+
+supervisor(Module) ->
+    #{id => Module, start => {Module, start_link, []}, type => supervisor}.
 
 worker(Module, Args) ->
     #{id => Module, start => {Module, start_link, Args}, shutdown => 5000}.

@@ -18,7 +18,8 @@
     queue_limit := pos_integer(),
     event_loop_pool_size := pos_integer(),
     max_new_atoms := non_neg_integer(),
-    task_queue_limit := pos_integer()
+    task_queue_limit := pos_integer(),
+    linger_us := non_neg_integer()
 }.
 
 %% Python's limits on recursion are chosen for stacks of this size.
@@ -37,6 +38,7 @@ defaults() ->
         context_queue_limit => 100000,
         event_loop_pool_size => erlang:system_info(schedulers),
         task_queue_limit => 2000000,
+        event_loop_linger_us => 1000,
         max_new_atoms => 10000
     }.
 
@@ -55,6 +57,7 @@ read() ->
             queue_limit => maps:get(context_queue_limit, Values),
             event_loop_pool_size => maps:get(event_loop_pool_size, Values),
             task_queue_limit => maps:get(task_queue_limit, Values),
+            linger_us => maps:get(event_loop_linger_us, Values),
             max_new_atoms => maps:get(max_new_atoms, Values)
         }}
     catch
@@ -85,6 +88,8 @@ check(contexts, Value) when is_integer(Value), Value > 0, Value =< 1024 -> Value
 check(contexts = Key, Value) -> bad(Key, Value, "an integer from 1 to 1024");
 check(event_loop_pool_size, Value) when is_integer(Value), Value > 0, Value =< 1024 -> Value;
 check(event_loop_pool_size = Key, Value) -> bad(Key, Value, "an integer from 1 to 1024");
+check(event_loop_linger_us, Value) when is_integer(Value), Value >= 0, Value =< 1000000 -> Value;
+check(event_loop_linger_us = Key, Value) -> bad(Key, Value, "microseconds from 0 to 1000000");
 check(max_new_atoms, Value) when is_integer(Value), Value >= 0 -> Value;
 check(max_new_atoms = Key, Value) -> bad(Key, Value, "a non-negative integer");
 check(_, Value) when is_integer(Value), Value > 0 -> Value;

@@ -13,6 +13,8 @@
 -export([event_loop_new/0, event_loop_destroy/1, event_loop_start/1]).
 -export([event_loop_run/8, event_loop_create_task/8, event_loop_spawn_task/8]).
 -export([event_loop_cancel/2, event_loop_info/1]).
+-export([worker_starter/1, event_loop_set_worker/2, event_loop_arm/1, event_loop_ready/1]).
+-export([event_loop_timeout/2, event_loop_wakeup/1]).
 
 -export_type([context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
 
@@ -128,3 +130,27 @@ event_loop_cancel(_Loop, _Reference) -> ?NOT_LOADED.
 %% @private What a loop does.
 -spec event_loop_info(event_loop()) -> {ok, map()} | {error, closed}.
 event_loop_info(_Loop) -> ?NOT_LOADED.
+
+%% @private Names the process that gets `{start_worker, Loop}' when a loop needs a worker.
+-spec worker_starter(pid()) -> ok.
+worker_starter(_Pid) -> ?NOT_LOADED.
+
+%% @doc Makes a {@link py_event_worker} the process that waits for a loop's I/O and timers.
+-spec event_loop_set_worker(event_loop(), pid()) -> ok | {error, closed | noproc}.
+event_loop_set_worker(_Loop, _Pid) -> ?NOT_LOADED.
+
+%% @private `{select, Loop, undefined, ready_input}' will come to the worker when something is ready.
+-spec event_loop_arm(event_loop()) -> ok | {error, closed}.
+event_loop_arm(_Loop) -> ?NOT_LOADED.
+
+%% @private That message has come.
+-spec event_loop_ready(event_loop()) -> ok | {error, closed}.
+event_loop_ready(_Loop) -> ?NOT_LOADED.
+
+%% @private The timer of a park has come.
+-spec event_loop_timeout(event_loop(), non_neg_integer()) -> ok | {error, closed}.
+event_loop_timeout(_Loop, _ParkId) -> ?NOT_LOADED.
+
+%% @doc Ends a wait on the loop, from any process.
+-spec event_loop_wakeup(event_loop()) -> ok | {error, closed}.
+event_loop_wakeup(_Loop) -> ?NOT_LOADED.

@@ -1,0 +1,229 @@
+package main
+
+/*
+#include "loop_ready.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"syscall"
+
+	"erlang_python/nif/internal/pollset"
+	"erlang_python/nif/internal/spin"
+)
+
+// loopLookInterval bounds how long, in nanoseconds, a stream of tasks may keep a loop from looking at its poll set.
+const loopLookInterval = 50_000
+
+// waiting is the part of a loop that belongs to the thread that waits on it.
+type waiting struct {
+	spin    spin.Policy
+	events  []pollset.Event
+	batch   []*task
+	began   int64 // when the batch that runs was handed out, 0 when none runs
+	workEnd int64 // when the last batch ended
+	looked  int64 // when the poll set was last looked at
+	precise bool  // the thread's timers were made precise
+}
+
+func newWaiting() waiting {
+	return waiting{
+		spin:   spin.New(spinLimit),
+		events: make([]pollset.Event, C.LOOP_EVENTS),
+		batch:  make([]*task, 0, C.LOOP_TASKS),
+	}
+}
+
+func (l *eventLoop) cancel(keys ...uint64) {
+	l.mu.Lock()
+	l.cancels = append(l.cancels, keys...)
+	l.cancelCount.Store(int32(len(l.cancels)))
+	l.mu.Unlock()
+	l.waker.Wake()
+}
+
+// pendingWork tells whether a wait would return at once, poll set aside.
+func (l *eventLoop) pendingWork() bool {
+	return !l.queue.Empty() || l.woken.Load() || l.cancelCount.Load() > 0 || l.stopping.Load() || l.closed.Load()
+}
+
+// wait fills ready with what there is to do, waiting until deadline (monotonic nanoseconds; 0 not at all, negative for
+// ever).
+func (l *eventLoop) wait(ready *C.loop_ready, deadline int64) C.int {
+	ready.event_count, ready.task_count, ready.cancel_count = 0, 0, 0
+	l.endBatch()
+	if !l.precise {
+		l.precise = true
+		_ = pollset.PreciseTimers()
+	}
+	for spun := false; ; {
+		status, found := l.collect(ready, deadline)
+		if found {
+			return status
+		}
+		if !spun {
+			spun = true
+			if l.spinFor(deadline) {
+				continue
+			}
+		}
+		if err := l.sleep(ready, deadline); err != nil {
+			return errorStatus(err)
+		}
+	}
+}
+
+// collect gathers without waiting; events of the sleep before it are in ready already.
+func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, found bool) {
+	if l.closed.Load() {
+		return -C.int(syscall.EBADF), true
+	}
+	l.takeTasks(ready)
+	l.takeCancels(ready)
+	now := pollset.Now()
+	if ready.event_count == 0 && (deadline == 0 || now-l.looked > loopLookInterval) {
+		if err := l.look(ready, 0); err != nil {
+			return errorStatus(err), true
+		}
+	}
+	woken := l.woken.Load() && l.woken.Swap(false)
+	ready.stop = C.bool(l.stopping.Load() && l.stopping.Swap(false))
+	switch {
+	case woken || bool(ready.stop):
+		return C.LOOP_WOKEN, true
+	case deadline == 0 || deadline > 0 && now >= deadline:
+		return C.LOOP_TIMEOUT, true
+	case ready.task_count > 0 || ready.cancel_count > 0 || ready.event_count > 0:
+		return C.LOOP_READY, true
+	}
+	return 0, false
+}
+
+func errorStatus(err error) C.int {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return -C.int(errno)
+	}
+	return -C.int(syscall.EIO)
+}
+
+func (l *eventLoop) takeTasks(ready *C.loop_ready) {
+	if l.queue.Empty() {
+		return
+	}
+	l.batch = l.queue.Take(l.batch[:0], C.LOOP_TASKS)
+	for i, t := range l.batch {
+		ready.tasks[i] = t.c
+	}
+	ready.task_count = C.int32_t(len(l.batch))
+	if len(l.batch) > 0 {
+		l.batches.Add(1)
+		l.began = pollset.Now()
+		if l.workEnd != 0 {
+			l.spin.Observe(l.began - l.workEnd)
+		}
+	}
+}
+
+// endBatch measures the batch that the last wait handed out.
+func (l *eventLoop) endBatch() {
+	if l.began == 0 {
+		return
+	}
+	l.workEnd = pollset.Now()
+	took := (l.workEnd - l.began) / int64(len(l.batch))
+	l.average.Store((l.average.Load()*7 + took) / 8)
+	l.done.Add(uint64(len(l.batch)))
+	l.began = 0
+}
+
+func (l *eventLoop) takeCancels(ready *C.loop_ready) {
+	if l.cancelCount.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.cancels), C.LOOP_CANCELS)
+	for i, key := range l.cancels[:n] {
+		ready.cancels[i] = C.uint64_t(key)
+	}
+	ready.cancel_count = C.int32_t(n)
+	l.cancels = l.cancels[n:]
+	if len(l.cancels) == 0 {
+		l.cancels = nil
+	}
+	l.cancelCount.Store(int32(len(l.cancels)))
+}
+
+// look harvests the poll set, waiting up to timeout nanoseconds (negative: for ever). Its end is when the set was last
+// looked at.
+func (l *eventLoop) look(ready *C.loop_ready, timeout int64) error {
+	n, _, err := l.set.Wait(l.events, timeout)
+	l.looked = pollset.Now()
+	if err == pollset.ErrStale {
+		err = l.rebuildSet()
+	}
+	if err != nil {
+		return err
+	}
+	for i, event := range l.events[:n] {
+		ready.events[i] = C.loop_event{fd: C.int32_t(event.Fd), mask: C.uint32_t(event.Mask)}
+	}
+	ready.event_count = C.int32_t(n)
+	return nil
+}
+
+// spinFor waits a little for tasks without the system's help: true when there is something to collect.
+func (l *eventLoop) spinFor(deadline int64) bool {
+	budget := l.spin.Budget()
+	if budget <= 0 {
+		return false
+	}
+	end := pollset.Now() + budget
+	if deadline > 0 && deadline < end {
+		end = deadline
+	}
+	for pollset.Now() < end {
+		for i := 0; i < 32; i++ {
+			if !l.queue.Empty() {
+				return true
+			}
+		}
+	}
+	return l.pendingWork()
+}
+
+// sleep waits in the poll set for the linger, and then lets the BEAM wait.
+func (l *eventLoop) sleep(ready *C.loop_ready, deadline int64) error {
+	timeout := pollset.Forever
+	if deadline > 0 {
+		timeout = max(deadline-pollset.Now(), 0)
+	}
+	l.awake.Store(false)
+	l.waker.Prepare()
+	defer func() {
+		l.waker.Clear()
+		l.awake.Store(true)
+	}()
+	if l.pendingWork() {
+		return l.look(ready, 0)
+	}
+	linger := loopLinger.Load()
+	if timeout < linger+parkMinimum {
+		return l.look(ready, timeout)
+	}
+	if err := l.look(ready, max(linger, 1)); err != nil || ready.event_count > 0 || !l.waker.Sleeping() {
+		return err
+	}
+	if l.park(deadline) {
+		return nil
+	}
+	// Without a worker the thread waits itself.
+	if timeout == pollset.Forever {
+		timeout = -1
+	} else {
+		timeout = max(deadline-pollset.Now(), 0)
+	}
+	return l.look(ready, timeout)
+}
