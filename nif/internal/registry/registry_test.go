@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,75 +111,79 @@ func TestGrowthKeepsHandles(t *testing.T) {
 	}
 }
 
+// Two threads spin for the same handle, so that they call Remove at the same moment.
 func TestOneCallerWinsRemove(t *testing.T) {
+	const rounds = 20_000
 	r := New[object]()
-	for range 2000 {
-		h := r.Add(&object{})
-		var winners atomic.Int32
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				if r.Remove(h) != nil {
-					winners.Add(1)
+	var round atomic.Int64
+	var handle atomic.Uint64
+	var wins [2]atomic.Int64
+	var done [2]atomic.Int64
+	for i := range wins {
+		go func() {
+			for n := int64(1); n <= rounds; n++ {
+				for round.Load() < n {
+					runtime.Gosched()
 				}
-			}()
+				if r.Remove(handle.Load()) != nil {
+					wins[i].Add(1)
+				}
+				done[i].Store(n)
+			}
+		}()
+	}
+	for n := int64(1); n <= rounds; n++ {
+		handle.Store(r.Add(&object{}))
+		round.Store(n)
+		for done[0].Load() < n || done[1].Load() < n {
+			runtime.Gosched()
 		}
-		wg.Wait()
-		if winners.Load() != 1 {
-			t.Fatalf("%d winners", winners.Load())
+		if won := wins[0].Load() + wins[1].Load(); won != n {
+			t.Fatalf("round %d: %d wins in all", n, won)
 		}
 	}
 }
 
-// Readers hold handles whose slots are handed on all the time; they must see their own
-// object or none.
+// A reader holds handles whose slot is handed on all the time; it must see the object that the
+// handle was issued for, or none.
 func TestGetNeverSeesAnotherObject(t *testing.T) {
-	r := New[object]()
-	var current [4]atomic.Uint64
-	var ids sync.Map
-	stop := make(chan struct{})
-	var readers, writers sync.WaitGroup
-	for i := range current {
-		writers.Add(1)
-		go func() {
-			defer writers.Done()
-			for n := range 20000 {
-				x := &object{uint64(i)<<32 | uint64(n)}
-				h := r.Add(x)
-				if n%16 == 0 {
-					ids.Store(h, x.id)
-				}
-				current[i].Store(h)
-				if r.Remove(h) != x {
-					t.Errorf("lost %#x", h)
-				}
-			}
-		}()
+	type tenant struct{ handle atomic.Uint64 }
+	r := New[tenant]()
+	var current atomic.Uint64
+	var stop atomic.Bool
+	var checked, wrong atomic.Int64
+	var readers sync.WaitGroup
+	for range 2 {
 		readers.Add(1)
 		go func() {
 			defer readers.Done()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				h := current[i].Load()
+			for !stop.Load() {
+				h := current.Load()
 				x := r.Get(h)
 				if x == nil {
 					continue
 				}
-				if id, ok := ids.Load(h); ok && id != x.id {
-					t.Errorf("%#x leads to %#x instead of %#x", h, x.id, id)
+				if owner := x.handle.Load(); owner != 0 && owner != h {
+					wrong.Add(1)
 				}
+				checked.Add(1)
 			}
 		}()
 	}
-	writers.Wait()
-	close(stop)
+	for n := 0; n < 300_000 || (checked.Load() < 1000 && n < 30_000_000); n++ {
+		x := &tenant{}
+		h := r.Add(x)
+		x.handle.Store(h)
+		current.Store(h)
+		if r.Remove(h) != x {
+			t.Fatalf("lost %#x", h)
+		}
+	}
+	stop.Store(true)
 	readers.Wait()
+	if wrong.Load() != 0 || checked.Load() == 0 {
+		t.Fatalf("%d of %d lookups found another object", wrong.Load(), checked.Load())
+	}
 	if r.Len() != 0 {
 		t.Fatalf("%d left", r.Len())
 	}

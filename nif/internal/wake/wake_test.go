@@ -184,6 +184,29 @@ func TestCloseRacingWithWake(t *testing.T) {
 	}
 }
 
+// The same without luck: while a thread is between its decision to write and the write, Close
+// does not give the descriptor back.
+func TestCloseWaitsForWriters(t *testing.T) {
+	w, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.writers.Add(1)
+	closed := make(chan struct{})
+	go func() {
+		w.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		t.Fatal("closed under a writer")
+	case <-time.After(20 * time.Millisecond):
+	}
+	w.signal()
+	w.writers.Add(-1)
+	<-closed
+}
+
 func BenchmarkWakeAwake(b *testing.B) {
 	w := newWaker(b)
 	for b.Loop() {
