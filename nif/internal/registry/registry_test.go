@@ -141,6 +141,12 @@ func TestOneCallerWinsRemove(t *testing.T) {
 		if won := wins[0].Load() + wins[1].Load(); won != n {
 			t.Fatalf("round %d: %d wins in all", n, won)
 		}
+		// A slot that was given back twice would be handed to two tenants.
+		a, b := &object{1}, &object{2}
+		ha, hb := r.Add(a), r.Add(b)
+		if r.Len() != 2 || r.Remove(ha) != a || r.Remove(hb) != b {
+			t.Fatalf("round %d: two objects share a slot, or the count is off", n)
+		}
 	}
 }
 
