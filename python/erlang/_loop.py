@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from asyncio import constants, sslproto
 from typing import Any, NoReturn
@@ -22,6 +23,9 @@ _NO_SIGNALS = (
     "Handle them in Erlang (the kernel application's erl_signal_server, os:set_signal/2), "
     "or in a port program that forwards them to an Erlang process"
 )
+
+# 3.11 lets two transports share a file descriptor; later versions raise RuntimeError.
+_REFUSES_FD_IN_USE = sys.version_info >= (3, 12)
 
 
 def _native_selector() -> Any:
@@ -81,7 +85,8 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         extra: dict[str, Any] | None = None,
         server: Any = None,
     ) -> _ErlangSocketTransport:
-        self._ensure_fd_no_transport(sock)
+        if _REFUSES_FD_IN_USE:
+            self._ensure_fd_no_transport(sock)
         return _ErlangSocketTransport(self, sock, protocol, waiter, extra, server)
 
     def _make_ssl_transport(
@@ -98,7 +103,8 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
     ) -> asyncio.Transport:
-        self._ensure_fd_no_transport(rawsock)
+        if _REFUSES_FD_IN_USE:
+            self._ensure_fd_no_transport(rawsock)
         ssl_protocol = sslproto.SSLProtocol(
             self,
             protocol,

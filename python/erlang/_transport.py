@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import sys
 from asyncio import constants, selector_events
-from asyncio.log import logger
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -50,8 +49,9 @@ class _WriteBuffer(collections.deque):
         super().appendleft(chunk)
         self.size += len(chunk)
 
-    def extend(self, chunks: Iterable[_Chunk]) -> None:
-        for chunk in chunks:
+    def extend(self, chunks: Iterable[_Chunk] | _Chunk) -> None:
+        # A bytes-like object is one chunk, not a sequence of integers.
+        for chunk in (chunks,) if isinstance(chunks, (bytes, bytearray, memoryview)) else chunks:
             self.append(chunk)
 
     def popleft(self) -> _Chunk:
@@ -86,7 +86,7 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
 
     def _count_lost_write(self) -> None:
         if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
-            logger.warning("socket.send() raised exception.")
+            selector_events.logger.warning("socket.send() raised exception.")
         self._conn_lost += 1
 
     def write(self, data: _Chunk) -> None:
