@@ -13,8 +13,8 @@
 
 /* Flags of python_to_term(). */
 enum {
-    CONVERT_ARRAYS_AS_BINARY =
-        1 << 0, /* buffers of numbers go out as their raw bytes, not as lists */
+    /* Arrays of numbers go out as their raw bytes, not as lists. */
+    CONVERT_ARRAYS_AS_BINARY = 1 << 0,
 };
 
 /* Deepest nesting that either direction follows. */
@@ -22,17 +22,18 @@ enum {
 
 /*
  * The Python object for a term. Returns a new reference, or NULL with a Python exception set
- * (TypeError for improper lists, bitstrings and unhashable map keys; RecursionError; MemoryError).
- * Does not keep env or term alive: opaque objects copy what they need.
+ * (TypeError for improper lists, bitstrings and unhashable map keys; ValueError for map keys that
+ * are equal in Python; RecursionError; MemoryError). Does not keep env or term alive: opaque
+ * objects copy what they need.
  */
 PyObject *term_to_python(ErlNifEnv *env, ERL_NIF_TERM term);
 
 /*
  * The term for a Python object, built in env. Returns true and sets *term, or returns false with a
  * Python exception set (TypeError that names the type, UnicodeEncodeError, ValueError for colliding
- * keys and for too many new atoms, RecursionError for depth and cycles, RuntimeError for a
- * container that changed meanwhile). Adds to *weight (may be NULL) about the number of bytes that
- * the term takes.
+ * keys and for too many new atoms, OverflowError for sizes that Erlang does not know,
+ * RecursionError for depth and cycles, RuntimeError for a container that changed meanwhile). Adds
+ * to *weight (may be NULL) about the number of bytes that the term takes.
  */
 bool python_to_term(ErlNifEnv *env, PyObject *object, unsigned flags, ERL_NIF_TERM *term,
                     size_t *weight);

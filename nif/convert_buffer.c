@@ -7,24 +7,46 @@
 
 #include <string.h>
 
-/* Whether a buffer's format says single bytes; NULL stands for "B". */
-static bool is_byte_format(const Py_buffer *view) {
-    const char *format = view->format;
-    if (view->itemsize != 1) {
-        return false;
-    }
-    if (format == NULL) {
-        return true;
-    }
-    if (*format != '\0' && strchr("@=<>!", *format) != NULL) {
-        format++;
-    }
-    return (*format == 'B' || *format == 'b' || *format == 'c') && format[1] == '\0';
+/* The format of a buffer's items without the byte order; "B" where there is none, as NULL means
+ * that. */
+static const char *item_format(const Py_buffer *view) {
+    const char *format = view->format == NULL ? "B" : view->format;
+    return *format != '\0' && strchr("@=<>!", *format) != NULL ? format + 1 : format;
 }
 
-/* Formats with Python objects hold addresses, which nobody may see. */
-static bool has_object_pointers(const Py_buffer *view) {
-    return view->format != NULL && strpbrk(view->format, "OP&") != NULL;
+/* Whether the format is one of the characters in codes and nothing else. */
+static bool is_single_code(const char *format, const char *codes) {
+    return *format != '\0' && strchr(codes, *format) != NULL && format[1] == '\0';
+}
+
+static bool is_bytes(const Py_buffer *view) {
+    return view->itemsize == 1 && is_single_code(item_format(view), "Bbc");
+}
+
+/* Numbers without padding (which a long double has) and complex numbers; no text, dates or
+ * structures. */
+static bool is_numbers(const Py_buffer *view) {
+    const char *format = item_format(view);
+    return is_single_code(format, "?bBhHiIlLqQnNefd") ||
+           (*format == 'Z' && is_single_code(format + 1, "fd"));
+}
+
+/* The code of a complex number begins with the one of a pointer to wide characters. */
+static bool is_complex_code(const char *code) {
+    return code[0] == 'Z' && code[1] != '\0' && strchr("fdg", code[1]) != NULL;
+}
+
+/* Whether items hold addresses of objects or data, which nobody may see. Names are in colons. */
+static bool has_pointers(const Py_buffer *view) {
+    bool in_name = false;
+    for (const char *code = item_format(view); *code != '\0'; code++) {
+        if (*code == ':') {
+            in_name = !in_name;
+        } else if (!in_name && strchr("OPzZ&X", *code) != NULL && !is_complex_code(code)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool build_view(term_builder *builder, Py_buffer *view, ERL_NIF_TERM *term) {
@@ -45,7 +67,7 @@ static bool refuse(PyObject *object) {
     PyObject *name = type_full_name(Py_TYPE(object));
     if (name != NULL) {
         PyErr_Format(PyExc_TypeError,
-                     "cannot convert %U to an Erlang binary: its items are object pointers", name);
+                     "cannot convert %U to an Erlang binary: its items are pointers", name);
         Py_DECREF(name);
     }
     return false;
@@ -56,17 +78,19 @@ bool build_buffer(term_builder *builder, PyObject *object, ERL_NIF_TERM *term) {
     if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) < 0) {
         return false;
     }
-    bool good = has_object_pointers(&view) ? refuse(object) : build_view(builder, &view, term);
+    bool good = has_pointers(&view) ? refuse(object) : build_view(builder, &view, term);
     PyBuffer_Release(&view);
     return good;
 }
 
-/* The raw bytes of an array, if it has any: not of numbers (0 dimensions) and not of object
- * pointers. */
+/* The raw bytes of an array of numbers. A single number is no sequence or has no dimensions. */
 static bool build_raw_array(term_builder *builder, PyObject *object, ERL_NIF_TERM *term,
                             bool *handled) {
     Py_buffer view;
     *handled = false;
+    if (!PySequence_Check(object)) {
+        return true;
+    }
     if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) < 0) {
         /* Item types without a buffer format, such as numpy's datetime64: their list is still
          * possible. */
@@ -79,7 +103,7 @@ static bool build_raw_array(term_builder *builder, PyObject *object, ERL_NIF_TER
         return true;
     }
     bool good = true;
-    if (view.ndim > 0 && !has_object_pointers(&view)) {
+    if (view.ndim > 0 && is_numbers(&view)) {
         *handled = true;
         good = build_view(builder, &view, term);
     }
@@ -125,7 +149,7 @@ static bool build_bytes_view(term_builder *builder, PyObject *object, ERL_NIF_TE
         return false;
     }
     bool good = true;
-    if (is_byte_format(&view)) {
+    if (is_bytes(&view)) {
         good = build_view(builder, &view, term);
     } else {
         *handled = false;

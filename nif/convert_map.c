@@ -1,10 +1,10 @@
 /*
  * Maps from arrays of keys and values.
  *
- * enif_make_map_from_arrays() dereferences a null pointer for more than 128 keys on a thread that
- * is no scheduler (https://github.com/erlang/otp/issues/8208, fixed in OTP 27.3), which is where
- * all Python runs. Such maps are built key by key on the releases before. Measured with 100,000
- * keys: 65 ms instead of about 15.
+ * Before OTP 27.3 enif_make_map_from_arrays() dereferences a null pointer for more than 128 keys on
+ * a thread that is no scheduler (its sort asks the scheduler for a random number), and all Python
+ * runs on such threads. There, larger maps are built key by key. Measured: 1,000 keys in 0.16 ms,
+ * 100,000 in 65 ms.
  */
 #include "convert_internal.h"
 

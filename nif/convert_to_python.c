@@ -29,7 +29,8 @@ static PyObject *read_binary(term_reader *reader, ERL_NIF_TERM term) {
     return PyBytes_FromStringAndSize(data, (Py_ssize_t)binary.size);
 }
 
-/* A list is long most often when it is one of integers, which need not be asked for their type first. */
+/* A list is long most often when it is one of integers, which need not be asked for their type
+ * first. */
 static PyObject *read_element(term_reader *reader, ERL_NIF_TERM term) {
     ErlNifSInt64 integer;
     if (enif_get_int64(reader->env, term, &integer)) {
