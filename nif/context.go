@@ -157,20 +157,7 @@ func (c *pythonContext) ready() bool {
 }
 
 func (c *pythonContext) spinFor(budget int64) bool {
-	if budget <= 0 {
-		return false
-	}
-	end := pollset.Now() + budget
-	for {
-		for i := 0; i < 32; i++ {
-			if c.ready() {
-				return true
-			}
-		}
-		if pollset.Now() >= end {
-			return false
-		}
-	}
+	return budget > 0 && spin.Until(pollset.Now()+budget, c.ready)
 }
 
 func (c *pythonContext) sleep(thread *pythonThread) {

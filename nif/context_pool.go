@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"erlang_python/nif/internal/pollset"
 	"erlang_python/nif/internal/registry"
 )
 
@@ -116,6 +117,7 @@ func (p *contextPool) submitShared(env *C.ErlNifEnv, t *task, bind bool) (accept
 		t.owner = nil
 		return false, C.atoms.busy
 	}
+	t.queued = pollset.Now()
 	p.shared = append(p.shared, t)
 	p.sharedCount.Store(int32(len(p.shared)))
 	p.findTaker(bind)
@@ -152,7 +154,7 @@ func (p *contextPool) findTaker(bind bool) {
 		// It looks at shared before it sleeps.
 		p.armGrowth()
 	case idle != nil || len(p.contexts) == 0:
-		p.grow(1)
+		p.grow()
 	case !full:
 		p.armGrowth()
 	}
@@ -168,19 +170,29 @@ func (p *contextPool) armGrowth() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.growing = false
-		if !p.closed {
-			p.grow(len(p.shared))
-		}
+		p.growIfStuck()
 	})
 }
 
-// grow starts up to n contexts. Called with p.mu held.
-func (p *contextPool) grow(n int) {
-	for ; n > 0 && len(p.contexts) < p.config.contexts; n-- {
-		if _, err := p.start(); err != nil {
-			logEvent(err.Error())
-			return
-		}
+// growIfStuck starts a context when the head of shared has waited for growthDelay: nobody came to it, so the contexts
+// that there are block. One at a time, since the next look is soon. Called with p.mu held.
+func (p *contextPool) growIfStuck() {
+	if p.closed || len(p.shared) == 0 || len(p.contexts) >= p.config.contexts {
+		return
+	}
+	if pollset.Now()-p.shared[0].queued >= growthDelay.Nanoseconds() {
+		p.grow()
+	}
+	p.armGrowth()
+}
+
+// grow starts a context if the limit allows. Called with p.mu held.
+func (p *contextPool) grow() {
+	if len(p.contexts) >= p.config.contexts {
+		return
+	}
+	if _, err := p.start(); err != nil {
+		logEvent(err.Error())
 	}
 }
 

@@ -184,14 +184,7 @@ func (l *eventLoop) spinFor(deadline int64) bool {
 	if deadline > 0 && deadline < end {
 		end = deadline
 	}
-	for pollset.Now() < end {
-		for i := 0; i < 32; i++ {
-			if !l.queue.Empty() {
-				return true
-			}
-		}
-	}
-	return l.pendingWork()
+	return spin.Until(end, func() bool { return !l.queue.Empty() }) || l.pendingWork()
 }
 
 // sleep waits in the poll set for the linger, and then lets the BEAM wait.

@@ -20,6 +20,8 @@ type task struct {
 	slot uint64
 	// owner is the process that the context binding of a first call waits for (context_pool.go).
 	owner *binding
+	// queued is when it was put into the pool's shared queue, in monotonic nanoseconds.
+	queued int64
 }
 
 // taskPoolKeep bounds how many finished tasks keep their environment.

@@ -1,0 +1,29 @@
+package spin
+
+import "erlang_python/nif/internal/pollset"
+
+// checks between two looks at the clock, which costs as much as dozens of them.
+const checks = 32
+
+// yieldInterval is how long, in nanoseconds, a spin goes on before it offers its processor: on a busy machine the
+// thread that it waits for may be the one that waits for the processor.
+const yieldInterval = 5_000
+
+// Until calls ready until it is true or the monotonic clock reaches end, and tells which.
+func Until(end int64, ready func() bool) bool {
+	now := pollset.Now()
+	yield := now + yieldInterval
+	for now < end {
+		for range checks {
+			if ready() {
+				return true
+			}
+		}
+		now = pollset.Now()
+		if now >= yield {
+			Yield()
+			yield = now + yieldInterval
+		}
+	}
+	return false
+}
