@@ -3,7 +3,7 @@
 # else: a Go, Python or Erlang that is there already, from wherever, is used. Without apt it prints what to install.
 set -eu
 purpose=${1:-run}
-go_oldest="1 24"
+root=$(cd "$(dirname "$0")/.." && pwd -P)
 
 missing=""
 lacks() {
@@ -29,23 +29,24 @@ compiler_works() {
     return $result
 }
 
-# new_enough_go <go>: GOTOOLCHAIN=local, because what is installed counts and not what Go could download.
-new_enough_go() {
+# go_minor <go>: the N of its version 1.N. GOTOOLCHAIN=local, because what is installed counts.
+go_minor() {
     version=$(cd / && GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
-    version=${version#*go}
-    major=${version%%.*}
-    minor=${version#*.}
-    minor=${minor%%[!0-9]*}
-    [ "$major" -gt "${go_oldest% *}" ] || { [ "$major" -eq "${go_oldest% *}" ] && [ "$minor" -ge "${go_oldest#* }" ]; }
+    version=${version#*go1.}
+    echo "${version%%[!0-9]*}"
 }
 
+# A Go that is new enough, or one (from 1.21 on) that can fetch the toolchain of go.mod through the module proxy.
 go_works() {
+    fetching=""
     for go in "$(command -v go || :)" /usr/local/go/bin/go /usr/lib/go-*/bin/go; do
-        if [ -x "$go" ] && new_enough_go "$go"; then
-            return 0
-        fi
+        [ -x "$go" ] && minor=$(go_minor "$go") && [ -n "$minor" ] || continue
+        [ "$minor" -lt 24 ] || return 0
+        [ "$minor" -lt 21 ] || fetching=$go
     done
-    return 1
+    [ -n "$fetching" ] || return 1
+    toolchain=$(sed -n 's/^toolchain //p' "$root/nif/go.mod")
+    (cd / && GOTOOLCHAIN=$toolchain "$fetching" version)
 }
 
 # The Python that the build will choose: PYTHON, or the first python3 of PATH that is new enough.
@@ -154,18 +155,15 @@ candidate() {
     apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9].*\)$/\1/p'
 }
 
-# The package with the newest Go that apt offers and that is new enough; fails without one.
+# go_package <minor...>: the first package that apt offers with a Go 1.minor.
 go_package() {
-    version=$(candidate golang-go)
-    version=${version#*:}
-    minor=${version#*.}
-    minor=${minor%%[!0-9]*}
-    if [ "${version%%.*}" = "${go_oldest% *}" ] && [ "${minor:-0}" -ge "${go_oldest#* }" ]; then
-        echo golang-go
-        return
-    fi
-    for minor in 29 28 27 26 25 24; do
-        if [ -n "$(candidate "golang-1.$minor-go")" ]; then
+    default=$(candidate golang-go)
+    default=${default#*:1.}
+    for minor in "$@"; do
+        if [ "${default%%[!0-9]*}" = "$minor" ]; then
+            echo golang-go
+            return
+        elif [ -n "$(candidate "golang-1.$minor-go")" ]; then
             echo "golang-1.$minor-go"
             return
         fi
@@ -177,10 +175,11 @@ go_package() {
 add_backports() {
     . /etc/os-release
     [ "${ID:-}" = debian ] && [ -n "${VERSION_CODENAME:-}" ] || return 1
+    [ -z "$(apt-get indextargets "Codename: $VERSION_CODENAME-backports" 'Created-By: Packages')" ] || return 0
     mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $VERSION_CODENAME" 'Created-By: Packages' |
         sed -n 1p)
     list=/etc/apt/sources.list.d/$VERSION_CODENAME-backports.list
-    echo "erlang_python: Debian $VERSION_CODENAME has no Go 1.24; adding its backports in $list"
+    echo "erlang_python: Debian $VERSION_CODENAME has no Go 1.24 or newer; adding its backports in $list"
     echo "deb ${mirror:-http://deb.debian.org/debian} $VERSION_CODENAME-backports main" |
         as_root tee "$list" >/dev/null
     as_root apt-get update -q
@@ -189,14 +188,22 @@ add_backports() {
 as_root apt-get update -q
 case " $missing " in
 *" go "*)
-    if ! go=$(go_package); then
-        add_backports && go=$(go_package) ||
-            stop "apt offers no Go 1.24 or newer: install it from https://go.dev/dl to /usr/local/go and start again."
+    new="30 29 28 27 26 25 24"
+    # Word splitting is wanted: lists of numbers.
+    if go=$(go_package $new) || { add_backports && go=$(go_package $new); } || go=$(go_package 23 22 21); then
+        missing=$(echo " $missing " | sed "s/ go / $go /")
+    else
+        stop "apt offers no Go 1.21 or newer: install Go 1.24 or newer from https://go.dev/dl to /usr/local/go and start again."
     fi
-    missing=$(echo " $missing " | sed "s/ go / $go /")
     ;;
 esac
 
 echo "erlang_python: installing$missing" | tr -s ' '
 # Word splitting is wanted: a list of packages.
 as_root apt-get install -q -y --no-install-recommends $missing
+
+case " $missing " in
+*" golang-"*)
+    go_works || stop "Go from $go could not fetch a newer Go; install Go 1.24 or newer from https://go.dev/dl to /usr/local/go."
+    ;;
+esac
