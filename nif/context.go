@@ -99,6 +99,9 @@ func (c *pythonContext) close() {
 		t.fail(C.atoms.closed)
 	}
 	c.thread.waker.Wake()
+	if c.running.Load() != 0 {
+		c.thread.interrupt("SystemExit")
+	}
 }
 
 // run is the life of the context's thread.

@@ -31,12 +31,13 @@ type eventLoop struct {
 	waker    *wake.Waker
 	queue    *queue.Queue[task, *task]
 
-	closed   atomic.Bool
-	stopping atomic.Bool // its thread is to end
-	woken    atomic.Bool // wake was called since the last wait returned
-	awake    atomic.Bool // its thread runs or spins: a push needs no wake-up
-	average  atomic.Int64
-	done     atomic.Uint64
+	closed    atomic.Bool
+	stopping  atomic.Bool // its thread is to end, and was not told yet
+	stopAsked atomic.Bool
+	woken     atomic.Bool // wake was called since the last wait returned
+	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
+	average   atomic.Int64
+	done      atomic.Uint64
 	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
 	stackSize atomic.Int64
 	driven    atomic.Bool
@@ -105,6 +106,7 @@ func (l *eventLoop) close() {
 
 // stop asks the loop's thread to end; the thread closes the loop.
 func (l *eventLoop) stop() {
+	l.stopAsked.Store(true)
 	l.stopping.Store(true)
 	l.wake()
 }

@@ -2,6 +2,7 @@ package main
 
 /*
 #include "python_runtime.h"
+#include <stdlib.h>
 */
 import "C"
 
@@ -73,4 +74,12 @@ func (t *pythonThread) attach() error {
 func (t *pythonThread) detach() {
 	C.python_thread_detach(t.state)
 	t.state = nil
+}
+
+// interrupt raises the built-in exception of that name in the Python code that the thread runs. It takes effect when
+// the code next runs a bytecode, so not while it is inside a C function. Runs on the main thread.
+func (t *pythonThread) interrupt(exception string) {
+	name := C.CString(exception)
+	defer C.free(unsafe.Pointer(name))
+	C.python_thread_interrupt(python.main.state, C.ulong(t.identity.Load()), name)
 }
