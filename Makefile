@@ -1,5 +1,5 @@
 # The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
-.PHONY: all run test lint format clean
+.PHONY: all run test bench lint format clean
 
 all:
 	sh scripts/setup.sh run
@@ -12,6 +12,15 @@ run:
 # All tests; the last line counts them.
 test:
 	@bash scripts/test.sh
+
+# The benchmarks, on a quiet machine; see docs/benchmarks.md.
+bench:
+	sh scripts/setup.sh run
+	PERF_BUILD=ON rebar3 compile
+	sh bench/make_venv.sh || echo "bench: without uvloop, aiohttp and uvicorn"
+	python3 bench/bench_calls.py
+	python3 bench/bench_tasks.py
+	python3 bench/bench_loop.py
 
 # Style only: C, Go and Python.
 lint:

@@ -1,0 +1,3 @@
+module erlang_python/bench/client
+
+go 1.24

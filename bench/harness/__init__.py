@@ -1,0 +1,1 @@
+"""What the benchmark programs share: virtual machines to measure, statistics, reports."""
