@@ -1,7 +1,9 @@
-"""Writes docs/conformance.md from the results of run_group, one section for each Python version.
+"""Shows the results that run_group wrote, one JSON file for each group.
 
-``python table.py RESULTS_DIRECTORY DOCUMENT``: the directory holds one JSON file for each group.
-Sections of other Python versions that the document has already are kept.
+- ``table.py line FILE`` prints one line, and the failures.
+- ``table.py document DIRECTORY DOCUMENT`` writes the section of the results' Python version in
+  docs/conformance.md; sections of other versions that it has already are kept.
+- ``table.py total DIRECTORY GROUP...`` counts all tests, as ``N passed, N failed, N skipped``.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ _HEAD = """\
 
 CPython's own asyncio tests (`test.test_asyncio`), run inside the Erlang VM on `ErlangEventLoop`.
 This page is written by `make conformance`; each group of tests runs in a VM of its own.
-Wherever a test builds a loop, by the policy, by class name, by subclassing, or as the tests' own loop
-with a hand-moved clock, it builds an `ErlangEventLoop` ("loops" counts them).
+Wherever a test builds a loop, by the policy, by class name, by subclassing, or as the tests' own
+loop with a hand-moved clock, it builds an `ErlangEventLoop` ("loops" counts them).
 
 What is not run is listed below each table with the reason, from `test/conformance/skips.toml`.
 Tests skipped by CPython are those that it skips on its own loop too, on this platform.
@@ -41,6 +43,16 @@ def _method(test: str) -> str:
     return f"{parts[0]}: {parts[-1]}"
 
 
+def _counts(result: dict[str, Any]) -> dict[str, int]:
+    return {
+        "passed": result["passed"],
+        "failed": len({failure["test"] for failure in result["failures"]}),
+        "skipped": len(result["skipped"]),
+        "skipped by CPython": len(result["skipped_by_cpython"]),
+        "loops": result["loops"],
+    }
+
+
 def _section(results: list[dict[str, Any]]) -> str:
     lines = [
         "",
@@ -49,13 +61,7 @@ def _section(results: list[dict[str, Any]]) -> str:
     ]
     total: Counter[str] = Counter()
     for result in results:
-        row = {
-            "passed": result["passed"],
-            "failed": len({failure["test"] for failure in result["failures"]}),
-            "skipped": len(result["skipped"]),
-            "skipped by CPython": len(result["skipped_by_cpython"]),
-            "loops": result["loops"],
-        }
+        row = _counts(result)
         total.update(row)
         cells = " | ".join(str(value) for value in row.values())
         lines.append(f"| {result['group'].removeprefix('test_')} | {cells} |")
@@ -72,7 +78,34 @@ def _section(results: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def write_table(results_directory: Path, document: Path) -> None:
+def write_line(file: Path) -> None:
+    """Prints the counts of one group, and each failure with its traceback."""
+    result = json.loads(file.read_text())
+    counts = ", ".join(f"{value} {name}" for name, value in _counts(result).items())
+    print(f"{result['group']}: {counts}, {result['seconds']:.1f} s, CPython {result['python']}")
+    for failure in result["failures"]:
+        print(f"FAILED {failure['test']}\n{failure['text']}")
+    for entry in result["unused_skips"]:
+        print(f"skips.toml: {entry} matches no test")
+
+
+def write_total(results_directory: Path, groups: list[str]) -> bool:
+    """Prints the sum over the groups; a group without a result counts as one failed test."""
+    total: Counter[str] = Counter(passed=0, failed=0, skipped=0)
+    for group in groups:
+        file = results_directory / f"{group}.json"
+        if not file.exists():
+            total["failed"] += 1
+            continue
+        result = json.loads(file.read_text())
+        total.update(_counts(result))
+        total["failed"] += len(result["unused_skips"])
+        total["skipped"] += len(result["skipped_by_cpython"])
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return total["failed"] == 0
+
+
+def write_document(results_directory: Path, document: Path) -> None:
     """Replaces the section of the results' Python version in the document, or adds it."""
     results = [json.loads(file.read_text()) for file in sorted(results_directory.glob("*.json"))]
     versions = {result["python"] for result in results}
@@ -85,5 +118,19 @@ def write_table(results_directory: Path, document: Path) -> None:
     document.write_text(f"{_HEAD}\n{body}")
 
 
+def main(arguments: list[str]) -> int:
+    """The command line; see the top of this file."""
+    command, path, *rest = arguments
+    if command == "line":
+        write_line(Path(path))
+    elif command == "document":
+        write_document(Path(path), Path(rest[0]))
+    elif command == "total":
+        return 0 if write_total(Path(path), rest) else 1
+    else:
+        raise ValueError(f"no such command: {command}")
+    return 0
+
+
 if __name__ == "__main__":
-    write_table(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))
