@@ -49,7 +49,9 @@ type binding struct {
 	handle   uint64
 	resource *C.resource
 	context  *pythonContext // nil until a context took the first call
+	queued   bool           // the first call is in shared
 	waiting  []*task        // later calls of a process whose first call is still in shared
+	gone     bool           // the process died
 }
 
 var bindings = registry.New[binding]()
@@ -86,6 +88,7 @@ func (b *binding) unbind() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.bindings, b.pid)
+	b.gone = true
 	if b.context != nil {
 		b.context.bound--
 	}
@@ -107,7 +110,9 @@ func (p *contextPool) submitShared(env *C.ErlNifEnv, t *task, bind bool) (accept
 			return false, C.atoms.closed
 		case b.context != nil:
 			return b.context.submit(t)
-		case t.owner == nil && p.isWaiting(b):
+		case b.queued && len(b.waiting) >= p.config.queueLimit:
+			return false, C.atoms.busy
+		case b.queued:
 			b.waiting = append(b.waiting, t)
 			return true, 0
 		}
@@ -118,19 +123,13 @@ func (p *contextPool) submitShared(env *C.ErlNifEnv, t *task, bind bool) (accept
 		return false, C.atoms.busy
 	}
 	t.queued = pollset.Now()
+	if t.owner != nil {
+		t.owner.queued = true
+	}
 	p.shared = append(p.shared, t)
 	p.sharedCount.Store(int32(len(p.shared)))
 	p.findTaker(bind)
 	return true, 0
-}
-
-func (p *contextPool) isWaiting(b *binding) bool {
-	for _, t := range p.shared {
-		if t.owner == b {
-			return true
-		}
-	}
-	return false
 }
 
 // findTaker wakes or starts a context for the head of shared. Called with p.mu held.
@@ -228,10 +227,14 @@ func (p *contextPool) takeShared(c *pythonContext) *task {
 	return t
 }
 
-// assign binds a process to a context and moves its waiting calls there. Called with pool.mu held.
+// assign binds a process to a context and moves its waiting calls there: those of a process that died meanwhile too,
+// since casts outlive it. Called with pool.mu held.
 func (b *binding) assign(c *pythonContext) {
-	b.context = c
-	c.bound++
+	b.queued = false
+	if !b.gone {
+		b.context = c
+		c.bound++
+	}
 	for _, t := range b.waiting {
 		if accepted, reason := c.submit(t); !accepted {
 			python.onMain(func() { t.fail(reason) })
@@ -274,8 +277,25 @@ func (p *contextPool) acquire(env *C.ErlNifEnv, pid C.ErlNifPid) (*pythonContext
 		}
 		best = c
 	}
+	p.withdraw(b)
 	b.assign(best)
 	return best, nil
+}
+
+// withdraw puts a process's first call, if it is in shared, before the calls that wait for it. Called with p.mu held.
+func (p *contextPool) withdraw(b *binding) {
+	if !b.queued {
+		return
+	}
+	for i, t := range p.shared {
+		if t.owner == b {
+			t.owner = nil
+			p.shared = append(p.shared[:i], p.shared[i+1:]...)
+			p.sharedCount.Store(int32(len(p.shared)))
+			b.waiting = append([]*task{t}, b.waiting...)
+			return
+		}
+	}
 }
 
 // numbered is context number n, from 1; it and those before it are started if need be.
@@ -300,13 +320,16 @@ func (p *contextPool) close() {
 	shared := p.shared
 	p.shared = nil
 	p.sharedCount.Store(0)
-	for _, b := range p.bindings {
-		shared = append(shared, b.waiting...)
-		b.waiting = nil
+	var waiting []*task
+	for _, t := range shared {
+		if b := t.owner; b != nil {
+			waiting = append(waiting, b.waiting...)
+			b.waiting = nil
+		}
 	}
 	contexts := p.contexts
 	p.mu.Unlock()
-	for _, t := range shared {
+	for _, t := range append(shared, waiting...) {
 		t.fail(C.atoms.closed)
 	}
 	for _, c := range contexts {
