@@ -104,7 +104,7 @@ static PyStatus configure(PyConfig *config, const char *executable) {
     return PyConfig_SetArgv(config, 1, arguments);
 }
 
-static bool prepend_path(const char *folder, Py_ssize_t position) {
+static bool prepend_path(const char *folder) {
     PyObject *path = PySys_GetObject("path");
     PyObject *entry = PyUnicode_DecodeFSDefault(folder);
     if (path == NULL || entry == NULL) {
@@ -112,7 +112,7 @@ static bool prepend_path(const char *folder, Py_ssize_t position) {
         return false;
     }
     int present = PySequence_Contains(path, entry);
-    bool done = present > 0 || (present == 0 && PyList_Insert(path, position, entry) == 0);
+    bool done = present > 0 || (present == 0 && PyList_Insert(path, 0, entry) == 0);
     Py_DECREF(entry);
     return done;
 }
@@ -123,8 +123,7 @@ static bool import_module(const char *name) {
     return module != NULL;
 }
 
-char *python_runtime_start(const char *executable, const char *package_path,
-                           const char *const *extra_paths, size_t extra_count) {
+char *python_runtime_start(const char *executable, const char *package_path) {
     /* Extension modules do not name libpython themselves: its symbols must be global before any is loaded. */
     if (dlopen(ERLANG_PYTHON_LIBRARY, RTLD_NOW | RTLD_GLOBAL) == NULL) {
         return describe("cannot open " ERLANG_PYTHON_LIBRARY, dlerror());
@@ -151,13 +150,29 @@ char *python_runtime_start(const char *executable, const char *package_path,
     if (PyStatus_Exception(status)) {
         return describe("cannot start Python", status.err_msg);
     }
-    bool ready = prepend_path(package_path, 0);
-    for (size_t i = 0; ready && i < extra_count; i++) {
-        ready = prepend_path(extra_paths[i], (Py_ssize_t)i + 1);
-    }
+    bool ready = prepend_path(package_path);
     /* threading takes the thread that imports it first for Python's main thread. */
     ready = ready && import_module("threading") && import_module("erlang");
     char *reason = ready ? NULL : describe_exception("cannot load the erlang package");
+    PyEval_SaveThread();
+    return reason;
+}
+
+char *python_runtime_set_paths(void *thread_state, const char *const *paths, size_t count) {
+    PyEval_RestoreThread(thread_state);
+    PyObject *module = PyImport_ImportModule("erlang._info");
+    PyObject *list = module != NULL ? PyList_New(0) : NULL;
+    bool good = list != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        PyObject *path = PyUnicode_DecodeFSDefault(paths[i]);
+        good = path != NULL && PyList_Append(list, path) == 0;
+        Py_XDECREF(path);
+    }
+    PyObject *done = good ? PyObject_CallMethod(module, "set_python_path", "O", list) : NULL;
+    char *reason = done == NULL ? describe_exception("cannot set python_path") : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(list);
+    Py_XDECREF(module);
     PyEval_SaveThread();
     return reason;
 }

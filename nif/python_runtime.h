@@ -16,11 +16,16 @@ int python_thread_create(uint64_t handle, size_t stack_size);
 /*
  * Starts Python on the calling thread, which becomes Python's main thread and must stay alive and attached for good.
  * executable: path of the python3 whose prefix, standard library and (in a virtual environment) packages are used.
- * package_path: folder of the `erlang` package, put on sys.path; extra_paths: more folders, count of them.
+ * package_path: folder of the `erlang` package, put on sys.path.
  * On success the GIL is released and the result is NULL; otherwise the reason, to be freed with free().
  */
-char *python_runtime_start(const char *executable, const char *package_path,
-                           const char *const *extra_paths, size_t extra_count);
+char *python_runtime_start(const char *executable, const char *package_path);
+
+/*
+ * Puts count folders on sys.path, behind that of the package, in place of those of the last call. On an attached
+ * thread, without the GIL. NULL, or the reason, to be freed with free().
+ */
+char *python_runtime_set_paths(void *thread_state, const char *const *paths, size_t count);
 
 /*
  * Attaches the calling thread to the main interpreter for the thread's life and returns its PyThreadState, with the

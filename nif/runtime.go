@@ -198,15 +198,25 @@ func startPython(config configuration) string {
 	defer C.free(unsafe.Pointer(executable))
 	packagePath := C.CString(config.packagePath)
 	defer C.free(unsafe.Pointer(packagePath))
-	paths := make([]*C.char, len(config.paths)+1)
-	for i, path := range config.paths {
-		paths[i] = C.CString(path)
+	text := C.python_runtime_start(executable, packagePath)
+	if text == nil {
+		return ""
+	}
+	defer C.free(unsafe.Pointer(text))
+	return C.GoString(text)
+}
+
+// setPaths runs on the main thread.
+func (p *pythonRuntime) setPaths(folders []string) string {
+	paths := make([]*C.char, len(folders)+1)
+	for i, folder := range folders {
+		paths[i] = C.CString(folder)
 		defer C.free(unsafe.Pointer(paths[i]))
 	}
 	list := (**C.char)(C.calloc(C.size_t(len(paths)), C.size_t(unsafe.Sizeof(paths[0]))))
 	defer C.free(unsafe.Pointer(list))
 	copy(unsafe.Slice(list, len(paths)), paths)
-	text := C.python_runtime_start(executable, packagePath, list, C.size_t(len(config.paths)))
+	text := C.python_runtime_set_paths(p.main.state, list, C.size_t(len(folders)))
 	if text == nil {
 		return ""
 	}
@@ -224,6 +234,9 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 	}
 	if config.executable != p.executable {
 		return "Python runs as " + p.executable + " already; another executable needs another VM"
+	}
+	if reason := p.setPaths(config.paths); reason != "" {
+		return reason
 	}
 	C.convert_set_atom_limit(C.ulong(config.maxNewAtoms))
 	loopQueueLimit.Store(int64(config.taskQueueLimit))

@@ -128,5 +128,6 @@ executable(#{venv := Venv}) ->
     filelib:is_regular(Path) orelse bad(venv, Venv, "a virtual environment with bin/python3"),
     Path.
 
+%% Absolute: the code path may be relative, and Python imports from here after the working directory has changed.
 package_path() ->
-    unicode:characters_to_binary(filename:join(py_nif:priv_dir(), "python")).
+    unicode:characters_to_binary(filename:absname(filename:join(py_nif:priv_dir(), "python"))).

@@ -10,7 +10,10 @@ from typing import Any
 
 from ._mode import detect_mode
 
-__all__ = ["activate_venv", "python_info"]
+__all__ = ["activate_venv", "python_info", "set_python_path"]
+
+_configured: list[str] = []
+"""The folders of the environment key ``python_path`` that are on ``sys.path``."""
 
 
 def python_info() -> dict[str, Any]:
@@ -25,6 +28,18 @@ def python_info() -> dict[str, Any]:
         "mode": detect_mode().name.lower(),
         "path": list(sys.path),
     }
+
+
+def set_python_path(folders: list[str]) -> None:
+    """Make ``folders`` importable, in place of those that the application's last run named.
+
+    They come behind the folder of the package ``erlang``, which belongs to the VM.
+    """
+    for folder in _configured:
+        if folder in sys.path:
+            sys.path.remove(folder)
+    _configured[:] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    sys.path[1:1] = _configured
 
 
 def _site_packages(path: str) -> str:
