@@ -2,6 +2,7 @@ package main
 
 /*
 #include "atoms.h"
+#include "crash_guard.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -24,6 +25,7 @@ func core_load(env *C.ErlNifEnv, loadInfo C.ERL_NIF_TERM) (status C.int) {
 		}
 	}()
 	C.atoms_load(env)
+	C.crash_guard_enclose()
 	threads := int64(64)
 	if value, ok := mapValue(env, loadInfo, "threads"); ok {
 		if n, ok := getInteger(env, value); ok && n > threads {
