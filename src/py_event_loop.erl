@@ -192,6 +192,7 @@ loop() ->
 -spec init([]) -> {ok, py_nif:event_loop()} | {stop, term()}.
 init([]) ->
     process_flag(trap_exit, true),
+    ok = end_predecessor(persistent_term:get(?KEY, none)),
     case py_nif:event_loop_new() of
         {ok, Loop} ->
             ok = py_nif:event_loop_start(Loop),
@@ -200,6 +201,10 @@ init([]) ->
         {error, Reason} ->
             {stop, Reason}
     end.
+
+%% One that was killed could not end its loop; who waits for its tasks is answered `{error, closed}'.
+end_predecessor(none) -> ok;
+end_predecessor(Loop) -> py_nif:event_loop_destroy(Loop).
 
 %% @private
 -spec handle_call(term(), gen_server:from(), State) -> {reply, {error, unknown_call}, State}.

@@ -108,6 +108,8 @@ choose(Loops) ->
 -spec init(py_config:config()) -> {ok, [py_nif:event_loop()]} | {stop, term()}.
 init(#{event_loop_pool_size := Size}) ->
     process_flag(trap_exit, true),
+    %% One that was killed could not end its loops.
+    lists:foreach(fun py_nif:event_loop_destroy/1, loops()),
     try
         Loops = [new_loop() || _ <- lists:seq(1, Size)],
         persistent_term:put(?KEY, list_to_tuple(Loops)),
