@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 build=$root/_build/cmake
 
+# From `make run`: the options of that make are not for the one that CMake starts.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+
 stop() {
     echo "erlang_python: $1" >&2
     exit 1

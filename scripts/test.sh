@@ -88,6 +88,7 @@ run_pytest() {
 sh scripts/setup.sh test || exit 1
 rebar3 compile || exit 1
 mkdir -p "$logs"
+rm -f "$logs"/*
 eval "$(sh scripts/go-env.sh)" || exit 1
 
 suite gofmt count_one run_gofmt
@@ -102,5 +103,5 @@ suite as-dependency count_one sh scripts/as-dependency.sh
 
 echo
 printf '%s\n' "${summary[@]}"
-echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+echo "$total_passed passed, $total_failed failed, $total_skipped skipped" | tee "$logs/total"
 [ "$total_failed" -eq 0 ] && [ "$total_passed" -gt 0 ]
