@@ -1,9 +1,12 @@
 #include "erlang_module.h"
 
 #include "selector.h"
+#include "socket_io.h"
 
 static int module_exec(PyObject *module) {
-    return python_state_setup(module) && selector_setup(python_state_get(), module) ? 0 : -1;
+    bool done = python_state_setup(module) && selector_setup(python_state_get(), module) &&
+                socket_io_setup(module);
+    return done ? 0 : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

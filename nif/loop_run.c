@@ -9,13 +9,12 @@
 #include <structmember.h>
 
 /*
- * The done callback of a suspended asyncio task. Owns the task from Erlang until it delivers its result: when it is
- * called, or at the latest when it is deallocated, because a callback that will never come means that the loop is
- * gone, and nobody may be left waiting.
+ * The done callback of a suspended asyncio task. Owns the task from Erlang until it delivers its
+ * result: when it is called, or at the latest when it is deallocated, because a callback that will
+ * never come means that the loop is gone, and nobody may be left waiting.
  */
 typedef struct task_waiter {
-    PyObject_HEAD
-    task *task;
+    PyObject_HEAD task *task;
     uint64_t loop;
     uint64_t key; /* in the selector's `running` */
     PyObject *running;
@@ -100,12 +99,8 @@ static PyMemberDef waiter_members[] = {
 };
 
 static PyType_Slot waiter_slots[] = {
-    {Py_tp_dealloc, waiter_dealloc},
-    {Py_tp_traverse, waiter_traverse},
-    {Py_tp_clear, waiter_clear},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_members, waiter_members},
-    {0, NULL},
+    {Py_tp_dealloc, waiter_dealloc}, {Py_tp_traverse, waiter_traverse}, {Py_tp_clear, waiter_clear},
+    {Py_tp_call, PyVectorcall_Call}, {Py_tp_members, waiter_members},   {0, NULL},
 };
 
 static PyType_Spec waiter_spec = {
@@ -133,8 +128,7 @@ static void suspend(selector *self, task *t, PyObject *future) {
     PyObject *key = PyLong_FromUnsignedLongLong(waiter->key);
     bool stored = key != NULL && PyDict_SetItem(self->running, key, future) == 0;
     Py_XDECREF(key);
-    PyObject *added =
-        stored ? PyObject_CallMethod(future, "add_done_callback", "O", waiter) : NULL;
+    PyObject *added = stored ? PyObject_CallMethod(future, "add_done_callback", "O", waiter) : NULL;
     if (added == NULL) {
         waiter->task = NULL;
         deliver(t, task_exception_result(t));
@@ -149,8 +143,8 @@ static void suspend(selector *self, task *t, PyObject *future) {
 
 #if PY_VERSION_HEX < 0x030C0000
 /*
- * The first step of a task that was just created: without eager tasks (3.12) it is the last handle that asyncio made
- * ready. Running it now saves a turn of the loop.
+ * The first step of a task that was just created: without eager tasks (3.12) it is the last handle
+ * that asyncio made ready. Running it now saves a turn of the loop.
  */
 static bool take_first_step(selector *self) {
     PyObject *handle = PyObject_CallMethod(self->loop_ready, "pop", NULL);
@@ -195,7 +189,8 @@ static bool is_awaitable(PyObject *value) {
     return methods != NULL && methods->am_await != NULL;
 }
 
-/* The future of an awaitable that is no coroutine: itself when it is a future, else a task around it. */
+/* The future of an awaitable that is no coroutine: itself when it is a future, else a task around
+ * it. */
 static PyObject *start_awaitable(selector *self, PyObject *value) {
     PyObject *names = Py_BuildValue("(s)", "loop");
     if (names == NULL) {
@@ -227,8 +222,7 @@ static bool run_one(selector *self, task *t) {
         return task_finish(t, task_exception_result(t));
     }
     if (t->kind == TASK_EXEC || !is_awaitable(value)) {
-        ERL_NIF_TERM result =
-            t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
+        ERL_NIF_TERM result = t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
         bool owned = task_finish(t, result);
         Py_DECREF(value);
         return owned;
@@ -265,7 +259,8 @@ static void cancel_one(selector *self, uint64_t hash) {
     PyErr_Clear();
 }
 
-/* What tells whether the tasks gave asyncio a timer that is due before the one that select() waits for. */
+/* What tells whether the tasks gave asyncio a timer that is due before the one that select() waits
+ * for. */
 typedef struct timer_head {
     PyObject *first; /* borrowed, only compared */
     Py_ssize_t count;
@@ -311,10 +306,10 @@ bool loop_run_tasks(selector *self) {
     Py_INCREF(loop);
     timer_head before = timers_of(self);
     for (int i = 0; i < count; i++) {
-        ready->owned[i] = self->loop != NULL
-                              ? run_one(self, ready->tasks[i])
-                              : task_finish(ready->tasks[i],
-                                            task_error(ready->tasks[i], atoms.closed));
+        ready->owned[i] =
+            self->loop != NULL
+                ? run_one(self, ready->tasks[i])
+                : task_finish(ready->tasks[i], task_error(ready->tasks[i], atoms.closed));
     }
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);

@@ -124,7 +124,8 @@ static bool import_module(const char *name) {
 }
 
 char *python_runtime_start(const char *executable, const char *package_path) {
-    /* Extension modules do not name libpython themselves: its symbols must be global before any is loaded. */
+    /* Extension modules do not name libpython themselves: its symbols must be global before any is
+     * loaded. */
     if (dlopen(ERLANG_PYTHON_LIBRARY, RTLD_NOW | RTLD_GLOBAL) == NULL) {
         return describe("cannot open " ERLANG_PYTHON_LIBRARY, dlerror());
     }

@@ -29,7 +29,8 @@ static PyObject *get_dotted(PyObject *object, PyObject *path) {
     return object;
 }
 
-/* True when the exception that is set says that `name` itself, and nothing that it imports, does not exist. */
+/* True when the exception that is set says that `name` itself, and nothing that it imports, does
+ * not exist. */
 static bool is_missing(PyObject *name) {
     if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
         return false;
@@ -40,8 +41,8 @@ static bool is_missing(PyObject *name) {
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *missing = PyObject_GetAttrString(value, "name");
-    bool same = missing != NULL && PyUnicode_Check(missing) &&
-                PyUnicode_Compare(missing, name) == 0;
+    bool same =
+        missing != NULL && PyUnicode_Check(missing) && PyUnicode_Compare(missing, name) == 0;
     Py_XDECREF(missing);
     PyErr_Clear();
     PyErr_Restore(type, value, traceback);
@@ -85,8 +86,8 @@ static PyObject *import_dotted(PyObject *name) {
 }
 
 /*
- * A new reference to the module or the object that `name` leads to. A module that was completely imported once, and
- * still is what sys.modules holds, needs no trip through the import machinery.
+ * A new reference to the module or the object that `name` leads to. A module that was completely
+ * imported once, and still is what sys.modules holds, needs no trip through the import machinery.
  */
 static PyObject *find_module(python_state *state, PyObject *name) {
     PyObject *known = PyDict_GetItemWithError(state->imported, name);

@@ -1,6 +1,7 @@
 #include "selector.h"
 
 #include "_cgo_export.h"
+#include "gil.h"
 #include "loop_run.h"
 
 #include <structmember.h>
@@ -21,7 +22,8 @@ static PyObject *os_error(int status) {
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* The file descriptor of an int or an object with fileno(); -1 with ValueError set as selectors.py raises. */
+/* The file descriptor of an int or an object with fileno(); -1 with ValueError set as selectors.py
+ * raises. */
 static int descriptor_of(PyObject *file) {
     int fd = PyObject_AsFileDescriptor(file);
     if (fd < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -31,7 +33,8 @@ static int descriptor_of(PyObject *file) {
     return fd;
 }
 
-/* The descriptor under which a file object is registered, which may have been closed since: -1 with KeyError set. */
+/* The descriptor under which a file object is registered, which may have been closed since: -1 with
+ * KeyError set. */
 static int registered_descriptor(selector *self, PyObject *file) {
     int fd = descriptor_of(file);
     if (fd >= 0) {
@@ -67,8 +70,8 @@ static PyObject *key_of(selector *self, int fd) {
 /* selectors.SelectorKey(fileobj, fd, events, data), stored under fd. A new reference. */
 static PyObject *store_key(selector *self, PyObject *file, int fd, unsigned events,
                            PyObject *data) {
-    PyObject *key = PyObject_CallFunction(python_state_get()->selector_key, "OiIO", file, fd,
-                                          events, data);
+    PyObject *key =
+        PyObject_CallFunction(python_state_get()->selector_key, "OiIO", file, fd, events, data);
     PyObject *number = key != NULL ? PyLong_FromLong(fd) : NULL;
     if (number == NULL || PyDict_SetItem(self->keys, number, key) != 0) {
         Py_CLEAR(key);
@@ -141,7 +144,8 @@ static PyObject *selector_unregister(selector *self, PyObject *file) {
     if (number == NULL || PyDict_DelItem(self->keys, number) != 0) {
         Py_CLEAR(key);
     } else {
-        /* The descriptor may be closed already, with which the system forgot it: nothing to report. */
+        /* The descriptor may be closed already, with which the system forgot it: nothing to report.
+         */
         core_loop_remove(self->handle, fd);
     }
     Py_XDECREF(number);
@@ -212,7 +216,8 @@ static PyObject *selector_get_map(selector *self, PyObject *unused) {
     return self->map;
 }
 
-/* Appends what is ready as (SelectorKey, events). Events of descriptors that were unregistered meanwhile are dropped. */
+/* Appends what is ready as (SelectorKey, events). Events of descriptors that were unregistered
+ * meanwhile are dropped. */
 static bool collect_events(selector *self, PyObject *list) {
     for (int i = 0; i < self->ready->event_count; i++) {
         loop_event *event = &self->ready->events[i];
@@ -246,7 +251,8 @@ static bool collect_events(selector *self, PyObject *list) {
     return true;
 }
 
-/* Nanoseconds of select()'s argument: -1 for None, rounded up so that no timer fires early; false with error set. */
+/* Nanoseconds of select()'s argument: -1 for None, rounded up so that no timer fires early; false
+ * with error set. */
 static bool parse_timeout(PyObject *timeout, int64_t *nanoseconds) {
     if (timeout == Py_None) {
         *nanoseconds = -1;
@@ -266,18 +272,44 @@ static bool parse_timeout(PyObject *timeout, int64_t *nanoseconds) {
     return true;
 }
 
-static int wait_for_more(selector *self, int64_t deadline) {
+/* A hold of the GIL over several looks ends after so many of them even if none of our own threads
+ * wants it. */
+#define LOOKS_PER_HOLD 64
+
+static int wait_without_gil(selector *self, int64_t deadline) {
     uint64_t handle = self->handle;
     loop_ready *ready = self->ready;
-    int status;
-    if (deadline == 0) {
-        /* A look without waiting is too short to hand the GIL over for. */
-        return core_loop_wait(handle, ready, 0);
-    }
-    Py_BEGIN_ALLOW_THREADS;
-    status = core_loop_wait(handle, ready, deadline);
-    Py_END_ALLOW_THREADS;
+    self->looks = 0;
+    PyThreadState *thread_state = gil_release();
+    int status = core_loop_wait(handle, ready, deadline);
+    gil_acquire(thread_state);
     return status;
+}
+
+/*
+ * While events come at every look, they are had without giving up the GIL, unless somebody waits
+ * for it. Once a look finds none, the thread waits without the GIL.
+ */
+static int wait_for_more(selector *self, int64_t deadline) {
+    bool hold = deadline == 0 || self->hot;
+    if (!hold || gil_wanted() || self->looks >= LOOKS_PER_HOLD) {
+        int status = wait_without_gil(self, deadline);
+        self->hot = self->ready->event_count > 0;
+        return status;
+    }
+    self->looks++;
+    int status = core_loop_wait(self->handle, self->ready, 0);
+    self->hot = self->ready->event_count > 0;
+    bool found = status != LOOP_TIMEOUT || self->hot || self->ready->task_count > 0 ||
+                 self->ready->cancel_count > 0;
+    if (deadline == 0) {
+        return status;
+    }
+    if (found) {
+        /* The timeout of this look is none of the wait's. */
+        return status == LOOP_TIMEOUT ? LOOP_READY : status;
+    }
+    return wait_without_gil(self, deadline);
 }
 
 /* Erlang asked the loop to end: its run_forever() returns after this turn. */
@@ -526,7 +558,8 @@ bool selector_setup(python_state *state, PyObject *module) {
     Py_DECREF(selectors);
     PyObject *type = PyType_FromModuleAndSpec(module, &selector_spec, NULL);
     bool done = state->selector_key != NULL && state->selector_mapping != NULL && type != NULL &&
-                PyModule_AddType(module, (PyTypeObject *)type) == 0 && loop_run_setup(state, module);
+                PyModule_AddType(module, (PyTypeObject *)type) == 0 &&
+                loop_run_setup(state, module);
     Py_XDECREF(type);
     return done;
 }

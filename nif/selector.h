@@ -21,6 +21,8 @@ typedef struct selector {
     PyObject *loop_ready; /* its deque of handles that are ready */
     PyObject *running;    /* dict: hash of the task's reference -> asyncio task that is suspended */
     PyObject *weakrefs;
+    int looks; /* at the poll set since the GIL was given up */
+    bool hot;  /* the last look found events */
     bool stopping;  /* Erlang asked the loop to end */
     bool selecting; /* inside select(): the loop cannot be entered again */
 } selector;

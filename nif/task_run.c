@@ -3,6 +3,7 @@
 #include "_cgo_export.h"
 #include "atoms.h"
 #include "convert.h"
+#include "gil.h"
 #include "python_error.h"
 #include "resolve.h"
 
@@ -137,8 +138,8 @@ static PyObject *compile_source(task *t, int start) {
 }
 
 /*
- * The names that the caller gives join a copy of __main__'s: as locals they would not be seen inside comprehensions
- * and lambdas.
+ * The names that the caller gives join a copy of __main__'s: as locals they would not be seen
+ * inside comprehensions and lambdas.
  */
 static PyObject *evaluate_expression(task *t) {
     PyObject *namespace = main_namespace();
@@ -254,9 +255,9 @@ static bool run_one(task *t) {
 }
 
 void task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned) {
-    PyEval_RestoreThread(thread_state);
+    gil_acquire(thread_state);
     for (size_t i = 0; i < count; i++) {
         owned[i] = run_one(tasks[i]);
     }
-    PyEval_SaveThread();
+    gil_release();
 }

@@ -9,7 +9,7 @@ from asyncio import constants, sslproto
 from typing import Any, NoReturn
 
 from ._native import require_vm
-from ._transport import _ErlangSocketTransport
+from ._transport import _ErlangDatagramTransport, _ErlangSocketTransport
 
 __all__ = ("ErlangEventLoop",)
 
@@ -88,6 +88,17 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         if _REFUSES_FD_IN_USE:
             self._ensure_fd_no_transport(sock)
         return _ErlangSocketTransport(self, sock, protocol, waiter, extra, server)
+
+    def _make_datagram_transport(
+        self,
+        sock: Any,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> _ErlangDatagramTransport:
+        self._ensure_fd_no_transport(sock)
+        return _ErlangDatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
         self,

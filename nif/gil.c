@@ -1,0 +1,3 @@
+#include "gil.h"
+
+_Atomic int gil_waiters;
