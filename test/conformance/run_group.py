@@ -52,11 +52,11 @@ class _Result(unittest.TestResult):
         self.seconds: dict[str, float] = {}
         self._started = 0.0
 
-    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 (unittest's name)
+    def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
         self._started = time.monotonic()
 
-    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+    def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
         self.seconds[_short_id(test)] = time.monotonic() - self._started
 
@@ -64,26 +64,26 @@ class _Result(unittest.TestResult):
         text = "".join(traceback.format_exception(*error)) if isinstance(error, tuple) else error
         self.failed.append({"test": _short_id(test), "text": text})
 
-    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+    def addSuccess(self, test: unittest.TestCase) -> None:
         self.passed += 1
 
-    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:
         self.passed += 1
 
-    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
         self._fail(test, err)
 
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         self._fail(test, err)
 
-    def addSubTest(self, test: unittest.TestCase, subtest: Any, err: Any) -> None:  # noqa: N802
+    def addSubTest(self, test: unittest.TestCase, subtest: Any, err: Any) -> None:
         if err is not None:
             self._fail(subtest, err)
 
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         self.skipped_by_cpython.append({"test": _short_id(test), "reason": reason})
 
-    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
         self._fail(test, "unexpected success")
 
 
@@ -129,8 +129,10 @@ def run_group(name: str, stock: bool = False, only: str | None = None) -> dict[s
         selector_class = None if _inside_vm() else _fallback_selector()
         loop_class, counts = substitute.substitute(name, selector_class)
         loop = loop_class()
-        loop_name = ".".join((loop_class.__mro__[1].__module__, loop_class.__mro__[1].__name__))
-        selector_name = ".".join((type(loop._selector).__module__, type(loop._selector).__name__))
+        tested = loop_class.__mro__[1]
+        loop_name = f"{tested.__module__}.{tested.__name__}"
+        selector = type(loop._selector)
+        selector_name = f"{selector.__module__}.{selector.__name__}"
         loop.close()
         counts["loops"] = 0
 
