@@ -183,13 +183,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		list[i] = t.c
 	}
 	C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned)
-	kept := c.batch[:0]
-	for i, t := range c.batch {
-		if owned[i] {
-			kept = append(kept, t)
-		}
-	}
-	tasks.put(kept...)
+	tasks.putOwned(c.batch, owned[:n])
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)
 	c.average.Store((c.average.Load()*7 + took) / 8)

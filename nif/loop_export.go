@@ -112,18 +112,23 @@ func core_loop_fileno(handle C.uint64_t) C.int {
 //export core_deadline
 func core_deadline(timeout C.int64_t) C.int64_t { return C.int64_t(pollset.Deadline(int64(timeout))) }
 
-// core_tasks_recycle takes back the tasks of a batch that are finished.
+// core_tasks_recycle takes back the tasks of the last batch that are finished. A loop that was closed while its batch
+// ran is not found any more, but its tasks are.
 //
 //export core_tasks_recycle
-func core_tasks_recycle(ready *C.loop_ready) {
+func core_tasks_recycle(handle C.uint64_t, ready *C.loop_ready) {
 	defer guardCallback("tasks_recycle")
-	done := make([]*task, 0, C.LOOP_TASKS)
-	for i := 0; i < int(ready.task_count); i++ {
-		if ready.owned[i] {
-			done = append(done, tasks.bySlot(uint64(ready.tasks[i].slot)))
+	n := int(ready.task_count)
+	var batch []*task
+	if l := loops.Get(uint64(handle)); l != nil {
+		batch = l.batch[:n]
+	} else {
+		batch = make([]*task, n)
+		for i := range batch {
+			batch[i] = tasks.bySlot(uint64(ready.tasks[i].slot))
 		}
 	}
-	tasks.put(done...)
+	tasks.putOwned(batch, ready.owned[:n])
 }
 
 //export core_task_recycle

@@ -304,6 +304,7 @@ bool loop_run_tasks(selector *self) {
     /* The loop may be closed, and its attributes cleared, by the code that runs. */
     PyObject *loop = self->loop;
     Py_INCREF(loop);
+    uint64_t handle = self->handle;
     timer_head before = timers_of(self);
     for (int i = 0; i < count; i++) {
         ready->owned[i] =
@@ -315,7 +316,7 @@ bool loop_run_tasks(selector *self) {
         cancel_one(self, ready->cancels[i]);
     }
     if (count > 0) {
-        core_tasks_recycle(ready);
+        core_tasks_recycle(handle, ready);
     }
     bool leave = true;
     if (self->loop != NULL) {

@@ -65,18 +65,27 @@ func (p *taskPool) get() *task {
 	return t
 }
 
-// put takes back tasks that are finished.
-func (p *taskPool) put(done ...*task) {
-	for _, t := range done {
-		t.owner = nil
-		C.task_recycle(t.c)
+// put takes back a task that is finished.
+func (p *taskPool) put(t *task) {
+	p.putOwned([]*task{t}, []C.bool{true})
+}
+
+// putOwned takes back those tasks of a batch that owned says are finished.
+func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
+	for i, t := range batch {
+		if owned[i] {
+			t.owner = nil
+			C.task_recycle(t.c)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, t := range done {
-		if len(p.free) < taskPoolKeep {
+	for i, t := range batch {
+		switch {
+		case !bool(owned[i]):
+		case len(p.free) < taskPoolKeep:
 			p.free = append(p.free, t)
-		} else {
+		default:
 			C.task_trim(t.c)
 			p.bare = append(p.bare, t)
 		}

@@ -37,10 +37,10 @@
 load() ->
     erlang:load_nif(filename:join(priv_dir(), "py_nif"), #{threads => thread_bound()}).
 
-%% Threads that may be in Go at once: those of the VM, and Python's.
+%% Threads that may be in Go at once: those of the VM, and Python's as far as they are not in Python for long.
 thread_bound() ->
     erlang:system_info(schedulers) + erlang:system_info(dirty_cpu_schedulers) +
-        erlang:system_info(dirty_io_schedulers) + erlang:system_info(thread_pool_size) + 128.
+        erlang:system_info(dirty_io_schedulers) + 32.
 
 %% @doc The folder with the libraries and the Python package; found also before the application is loaded.
 -spec priv_dir() -> file:filename().
