@@ -42,6 +42,11 @@ static bool collect_builtin_exceptions(python_state *state, PyObject *names) {
         }
         Py_XDECREF(own_name);
     }
+    if (good && state->sandbox_error != NULL) {
+        /* What it is besides a RuntimeError matters to Python code only. */
+        state->builtin_exceptions[state->builtin_exception_count++] = (builtin_exception){
+            (PyTypeObject *)Py_NewRef(state->sandbox_error), enif_make_atom(env, "RuntimeError")};
+    }
     if (env != NULL) {
         enif_free_env(env);
     }
@@ -59,7 +64,7 @@ bool python_error_setup(python_state *state) {
     }
     PyObject *names = PyModule_GetDict(module);
     state->builtin_exceptions =
-        PyMem_RawCalloc((size_t)PyDict_GET_SIZE(names), sizeof(builtin_exception));
+        PyMem_RawCalloc((size_t)PyDict_GET_SIZE(names) + 1, sizeof(builtin_exception));
     if (state->builtin_exceptions == NULL) {
         PyErr_NoMemory();
     }

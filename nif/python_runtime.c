@@ -3,6 +3,7 @@
 #include "_cgo_export.h"
 #include "erlang_module.h"
 #include "python_state.h"
+#include "sandbox.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -142,6 +143,9 @@ char *python_runtime_start(const char *executable, const char *package_path) {
     if (PyImport_AppendInittab("_erlang", PyInit__erlang) != 0) {
         return describe("cannot add the module _erlang", NULL);
     }
+    if (!sandbox_install_hook()) {
+        return describe("cannot add the audit hook", NULL);
+    }
     PyConfig config;
     status = configure(&config, executable);
     if (!PyStatus_Exception(status)) {
@@ -153,7 +157,8 @@ char *python_runtime_start(const char *executable, const char *package_path) {
     }
     bool ready = prepend_path(package_path);
     /* threading takes the thread that imports it first for Python's main thread. */
-    ready = ready && import_module("threading") && import_module("erlang");
+    ready =
+        ready && sandbox_install_guards() && import_module("threading") && import_module("erlang");
     char *reason = ready ? NULL : describe_exception("cannot load the erlang package");
     PyEval_SaveThread();
     return reason;

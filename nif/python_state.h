@@ -44,6 +44,8 @@ typedef struct python_state {
     builtin_exception *builtin_exceptions;
     size_t builtin_exception_count;
 
+    PyObject *sandbox_error; /* erlang.SandboxError; sandbox.c */
+
     /* resolve.c */
     PyObject *imported; /* dict: name -> module that was completely imported under it */
 

@@ -4,6 +4,7 @@ package main
 #include "atoms.h"
 #include "convert.h"
 #include "python_runtime.h"
+#include "sandbox.h"
 #include <erl_nif.h>
 #include <stdlib.h>
 */
@@ -60,6 +61,7 @@ type configuration struct {
 	taskQueueLimit     int
 	lingerMicroseconds int64
 	maxNewAtoms        int
+	sandboxDenied      uint // bits of sandbox.h
 }
 
 var python pythonRuntime
@@ -86,6 +88,7 @@ func readConfiguration(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (config configurat
 	config.taskQueueLimit = int(number("task_queue_limit"))
 	config.lingerMicroseconds = number("linger_us")
 	config.maxNewAtoms = int(number("max_new_atoms"))
+	config.sandboxDenied = uint(number("sandbox"))
 	if config.executable == "" {
 		config.executable = C.ERLANG_PYTHON_EXECUTABLE
 	}
@@ -194,6 +197,7 @@ func (p *pythonRuntime) onMain(job func()) {
 }
 
 func startPython(config configuration) string {
+	C.sandbox_set_policy(C.uint(config.sandboxDenied))
 	executable := C.CString(config.executable)
 	defer C.free(unsafe.Pointer(executable))
 	packagePath := C.CString(config.packagePath)
@@ -235,6 +239,7 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 	if config.executable != p.executable {
 		return "Python runs as " + p.executable + " already; another executable needs another VM"
 	}
+	C.sandbox_set_policy(C.uint(config.sandboxDenied))
 	if reason := p.setPaths(config.paths); reason != "" {
 		return reason
 	}

@@ -19,7 +19,8 @@
     event_loop_pool_size := pos_integer(),
     max_new_atoms := non_neg_integer(),
     task_queue_limit := pos_integer(),
-    linger_us := non_neg_integer()
+    linger_us := non_neg_integer(),
+    sandbox := non_neg_integer()
 }.
 
 %% Python's limits on recursion are chosen for stacks of this size.
@@ -39,7 +40,8 @@ defaults() ->
         event_loop_pool_size => erlang:system_info(schedulers),
         task_queue_limit => 2000000,
         event_loop_linger_us => 1000,
-        max_new_atoms => 10000
+        max_new_atoms => 10000,
+        sandbox => #{}
     }.
 
 %% @doc The checked environment of the application.
@@ -58,7 +60,8 @@ read() ->
             event_loop_pool_size => maps:get(event_loop_pool_size, Values),
             task_queue_limit => maps:get(task_queue_limit, Values),
             linger_us => maps:get(event_loop_linger_us, Values),
-            max_new_atoms => maps:get(max_new_atoms, Values)
+            max_new_atoms => maps:get(max_new_atoms, Values),
+            sandbox => py_sandbox:denied(maps:get(sandbox, Values))
         }}
     catch
         throw:{bad_config, _, _, _} = Reason -> {error, Reason}
@@ -92,6 +95,7 @@ check(event_loop_linger_us, Value) when is_integer(Value), Value >= 0, Value =< 
 check(event_loop_linger_us = Key, Value) -> bad(Key, Value, "microseconds from 0 to 1000000");
 check(max_new_atoms, Value) when is_integer(Value), Value >= 0 -> Value;
 check(max_new_atoms = Key, Value) -> bad(Key, Value, "a non-negative integer");
+check(sandbox = Key, Value) -> py_sandbox:valid(Value) orelse bad(Key, Value, py_sandbox:expected()), Value;
 check(_, Value) when is_integer(Value), Value > 0 -> Value;
 check(Key, Value) -> bad(Key, Value, "a positive integer").
 
