@@ -1,5 +1,5 @@
 # The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
-.PHONY: all run test bench lint format clean
+.PHONY: all run test conformance bench lint format clean
 
 all:
 	sh scripts/setup.sh run
@@ -12,6 +12,12 @@ run:
 # All tests; the last line counts them.
 test:
 	@bash scripts/test.sh
+
+# CPython's own asyncio tests on ErlangEventLoop; the last line counts them.
+conformance:
+	sh scripts/setup.sh conformance
+	rebar3 compile
+	@bash scripts/conformance.sh
 
 # The benchmarks, on a quiet machine; see docs/benchmarks.md.
 bench:

@@ -20,5 +20,5 @@ ERLANG_PYTHON_CPUPROFILE=$profile erl -noshell -pa _build/default/lib/erlang_pyt
 . ./_build/cmake/go.env
 # Fails on a profile that is empty or broken off.
 go tool pprof -top -nodecount=10 "$profile"
-cp "$profile" nif/default.pgo
+"$(cat _build/cmake/python-executable)" scripts/strip_profile.py "$profile" nif/default.pgo
 echo "nif/default.pgo: $(wc -c <nif/default.pgo) bytes"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs, with apt, what is missing to build and run (`setup.sh run`) or also to test (`setup.sh test`), and nothing
-# else: a Go, Python or Erlang that is there already, from wherever, is used. Without apt it prints what to install.
+# Installs, with apt, what is missing to build and run (`setup.sh run`), to test (`setup.sh test`) or to run CPython's own
+# asyncio tests as well (`setup.sh conformance`), and nothing else: a Go, Python or Erlang that is there already, from
+# wherever, is used. Without apt it prints what to install.
 set -eu
 purpose=${1:-run}
 root=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -80,6 +81,7 @@ check_python() {
     if ! python=$(chosen_python); then
         [ -z "${PYTHON:-}" ] || stop "PYTHON=$PYTHON is not an executable."
         lacks python3 python3-dev python3-venv
+        [ "$purpose" != conformance ] || lacks libpython3-testsuite
         return
     fi
     if ! ask_python "os.path.exists(sysconfig.get_path('include') + '/Python.h')" ||
@@ -89,12 +91,17 @@ check_python() {
         *) echo "erlang_python: $python has no development files of its own; the build will say what it needs." >&2 ;;
         esac
     fi
-    if [ "$purpose" = test ] && ! ask_python "__import__('venv') and __import__('ensurepip')"; then
+    [ "$purpose" != run ] || return 0
+    if ! ask_python "__import__('venv') and __import__('ensurepip')"; then
         lacks python3-venv
+    fi
+    # Debian leaves CPython's tests out of the standard library; the package has the name of the minor version.
+    if [ "$purpose" = conformance ] && ! ask_python "__import__('test.test_asyncio')"; then
+        lacks "libpython$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-testsuite"
     fi
 }
 
-# Applications of Erlang/OTP by name, and PropEr and meck; prints those that are missing.
+# Applications of Erlang/OTP by name, and PropEr; prints those that are missing.
 missing_applications() {
     erl -noshell -noinput -boot start_clean -eval '
         [io:format("~s ", [A]) || A <- init:get_plain_arguments(), code:lib_dir(list_to_atom(A)) =:= {error, bad_name}],
@@ -109,8 +116,8 @@ check_erlang() {
         lacks erlang-dev
     fi
     has rebar3 || lacks rebar3
-    [ "$purpose" = test ] || return 0
-    wanted="common_test dialyzer proper meck"
+    [ "$purpose" != run ] || return 0
+    wanted="common_test dialyzer proper"
     ! has erl || wanted=$(missing_applications $wanted)
     for application in $wanted; do
         lacks "erlang-$(echo "$application" | tr _ -)"
@@ -124,7 +131,7 @@ has cmake || lacks cmake
 go_works || lacks go
 check_python
 check_erlang
-if [ "$purpose" = test ]; then
+if [ "$purpose" != run ]; then
     has git || lacks git
     has openssl || lacks openssl
 fi

@@ -80,9 +80,7 @@ run_go_test() (
     cd nif && CGO_ENABLED=1 go test -race -v ./internal/...
 )
 run_pytest() {
-    local venv
-    venv=$(sh scripts/venv.sh venv scripts/requirements-test.txt) &&
-        PYTHONPATH=python "$venv/bin/python" -m pytest -p no:cacheprovider test/python
+    PYTHONPATH=python "$ERLANG_PYTHON_TEST_VENV/bin/python" -m pytest -p no:cacheprovider test/python
 }
 
 sh scripts/setup.sh test || exit 1
@@ -90,6 +88,9 @@ rebar3 compile || exit 1
 mkdir -p "$logs"
 rm -f "$logs"/*
 eval "$(sh scripts/go-env.sh)" || exit 1
+# Common Test suites that run Python tests inside the VM find pytest there.
+ERLANG_PYTHON_TEST_VENV=$(sh scripts/venv.sh venv scripts/requirements-test.txt) || exit 1
+export ERLANG_PYTHON_TEST_VENV
 
 suite gofmt count_one run_gofmt
 suite go-vet count_one run_vet
