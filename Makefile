@@ -24,9 +24,9 @@ bench:
 	sh scripts/setup.sh run
 	PERF_BUILD=ON rebar3 compile
 	sh bench/make_venv.sh || echo "bench: without uvloop, aiohttp and uvicorn"
-	python3 bench/bench_calls.py
-	python3 bench/bench_tasks.py
-	python3 bench/bench_loop.py
+	"$$(cat _build/cmake/python-executable)" bench/bench_calls.py
+	"$$(cat _build/cmake/python-executable)" bench/bench_tasks.py
+	"$$(cat _build/cmake/python-executable)" bench/bench_loop.py
 
 # Style only: C, Go and Python.
 lint:

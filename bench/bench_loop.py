@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 
-from harness import build, load, report, vm
+from harness import build, load, process, report, vm
 
 _LOOPS = ["erlang", "asyncio", "uvloop"]
 _TASK = "erlang task"
@@ -93,6 +93,7 @@ class _Bench:
             self._results.note(f"{case}: timers of uvloop fire early")
         if "rate" in answer:
             self._results.add(case, loop, "/s", answer["rate"], kind)
+            self._results.add(case, f"{loop}, CPU of each", "us", answer["cpu_us"], kind)
         else:
             self._results.add(case, f"{loop}, p50", "us", answer["p50_us"], kind)
             self._results.add(case, f"{loop}, p99", "us", answer["p99_us"], kind)
@@ -108,9 +109,13 @@ class _Bench:
         machine.command((vm.Atom(kind), vm.Atom("bench_servers"), vm.Atom(function), arguments))
         started = machine.python("bench_servers", "started")
         self._check(loop, started)
+        before = process.usage(machine.pid)
         figures = self._client.run(case.network, started["port"], case.connections, seconds)
+        used = process.usage(machine.pid).cpu - before.cpu
         assert machine.python("bench_servers", "stop") is True
         self._add(case.name, loop, figures, _CLASSES[loop])
+        cpu = used / figures["all"] * 1e6
+        self._results.add(case.name, f"{loop}, CPU of each", "us", cpu, _CLASSES[loop])
 
     def ceiling(self, seconds: float) -> None:
         """What the client reaches with a server in Go."""

@@ -79,7 +79,7 @@ class(Case, Subject, Rows) -> maps:get(<<"subject_class">>, maps:get({Case, Subj
 
 %% The program measures what this suite runs with: rebar3, which runs already, must not be asked to build again.
 command(Config, Program, Options) ->
-    Python = os:find_executable("python3"),
+    #{executable := Python} = py:python_info(),
     Ebin = filename:dirname(code:which(py)),
     Port = open_port({spawn_executable, Python}, [
         {args, [Program | Options]}, {cd, proplists:get_value(root, Config)},

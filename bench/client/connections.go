@@ -50,6 +50,7 @@ func runConnections(given options, dial func(options) (net.Conn, error),
 			lock.Lock()
 			defer lock.Unlock()
 			merged.taken = append(merged.taken, own.taken...)
+			merged.all += own.all
 			if err != nil {
 				failure = err
 			}

@@ -5,8 +5,8 @@
 //	client serve          a TCP echo server that shows what the client itself can do; prints its port
 //	client certificate -folder DIR     writes cert.pem and key.pem for 127.0.0.1
 //
-// It prints one JSON object: requests, seconds, p50_us and p99_us of the time from a message to its answer. A wrong
-// answer, or none for some seconds, is a failure with exit status 1.
+// It prints one JSON object: requests and seconds after the warm-up, all requests, and p50_us and p99_us of the time
+// from a message to its answer. A wrong answer, or none for some seconds, is a failure with exit status 1.
 package main
 
 import (
@@ -29,6 +29,7 @@ type options struct {
 type figures struct {
 	Requests int     `json:"requests"`
 	Seconds  float64 `json:"seconds"`
+	All      int     `json:"all"`
 	P50      float64 `json:"p50_us"`
 	P99      float64 `json:"p99_us"`
 }

@@ -13,6 +13,7 @@ const warmUp = 0.2
 type samples struct {
 	from, until time.Time
 	taken       []int64
+	all         int // with those of the warm-up
 }
 
 func newSamples(duration time.Duration) *samples {
@@ -25,6 +26,7 @@ func newSamples(duration time.Duration) *samples {
 }
 
 func (s *samples) add(begin, end time.Time) {
+	s.all++
 	if begin.After(s.from) {
 		s.taken = append(s.taken, int64(end.Sub(begin)))
 	}
@@ -44,6 +46,7 @@ func (s *samples) figures() (figures, error) {
 	return figures{
 		Requests: len(s.taken),
 		Seconds:  s.until.Sub(s.from).Seconds(),
+		All:      s.all,
 		P50:      quantile(0.50),
 		P99:      quantile(0.99),
 	}, nil

@@ -74,8 +74,10 @@ def _wrk(port: int, connections: int, seconds: float) -> dict[str, Any]:
         number, unit = found(rf"\b{percent}%\s+([\d.]+)(us|ms|s)\b")
         return float(number) * _UNITS[unit]
 
+    requests = int(found(r"(\d+) requests in")[0])
     return {
-        "requests": int(found(r"(\d+) requests in")[0]),
+        "requests": requests,
+        "all": requests,
         "rate": float(found(r"Requests/sec:\s+([\d.]+)")[0]),
         "p50_us": quantile(50),
         "p99_us": quantile(99),

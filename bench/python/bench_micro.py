@@ -21,8 +21,10 @@ def run(case: str, kind: str, count: int) -> dict[str, Any]:
     """Runs a case on a new loop of that kind."""
 
     async def main() -> dict[str, Any]:
+        begin = time.thread_time_ns()
         figures = await _CASES[case](asyncio.get_running_loop(), count)
-        return {"class": bench_loops.class_of_running(), **figures}
+        used = time.thread_time_ns() - begin
+        return {"class": bench_loops.class_of_running(), "cpu_us": used / count / 1000, **figures}
 
     return bench_loops.run(kind, main)
 
