@@ -53,6 +53,27 @@ typedef struct python_state {
     PyObject *selector_key;     /* selectors.SelectorKey */
     PyObject *selector_mapping; /* selectors._SelectorMapping */
 
+    /* handles.c: asyncio.Handle and TimerHandle, and the offsets of their attributes */
+    PyTypeObject *handle_type;
+    PyTypeObject *timer_handle_type;
+    Py_ssize_t handle_callback;
+    Py_ssize_t handle_args;
+    Py_ssize_t handle_cancelled;
+    Py_ssize_t handle_loop;
+    Py_ssize_t handle_source_traceback;
+    Py_ssize_t handle_repr;
+    Py_ssize_t handle_context;
+    Py_ssize_t timer_when;
+    Py_ssize_t timer_scheduled;
+    PyObject *asyncio_call_soon;  /* BaseEventLoop.call_soon, .call_at, .call_later */
+    PyObject *asyncio_call_at;
+    PyObject *asyncio_call_later;
+    PyObject *heappush;         /* heapq.heappush */
+    PyObject *string_debug;     /* "_debug" */
+    PyObject *string_scheduled; /* "_scheduled" */
+    PyObject *string_time;      /* "time" */
+    PyObject *string_cancelled; /* "_cancelled" */
+
     /* loop_run.c */
     PyTypeObject *task_waiter_type; /* delivers the result of an asyncio task */
     PyObject *asyncio_task;         /* asyncio.Task */

@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 #include "gil.h"
+#include "handles.h"
 #include "loop_run.h"
 
 #include <structmember.h>
@@ -216,8 +217,26 @@ static PyObject *selector_get_map(selector *self, PyObject *unused) {
     return self->map;
 }
 
-/* Appends what is ready as (SelectorKey, events). Events of descriptors that were unregistered
- * meanwhile are dropped. */
+/* Appends (SelectorKey, events) to the list. */
+static bool append_event(PyObject *list, PyObject *key, unsigned mask) {
+    PyObject *pair = PyTuple_New(2);
+    PyObject *number = pair != NULL ? PyLong_FromUnsignedLong(mask) : NULL;
+    if (number == NULL) {
+        Py_XDECREF(pair);
+        return false;
+    }
+    Py_INCREF(key);
+    PyTuple_SET_ITEM(pair, 0, key);
+    PyTuple_SET_ITEM(pair, 1, number);
+    int status = PyList_Append(list, pair);
+    Py_DECREF(pair);
+    return status == 0;
+}
+
+/*
+ * What is ready goes to the list, or without one straight to the loop's handles. Events of
+ * descriptors that were unregistered meanwhile are dropped.
+ */
 static bool collect_events(selector *self, PyObject *list) {
     for (int i = 0; i < self->ready->event_count; i++) {
         loop_event *event = &self->ready->events[i];
@@ -230,21 +249,8 @@ static bool collect_events(selector *self, PyObject *list) {
             continue;
         }
         unsigned mask = event->mask & (unsigned)PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
-        if (mask == 0) {
-            continue;
-        }
-        PyObject *pair = PyTuple_New(2);
-        PyObject *number = pair != NULL ? PyLong_FromUnsignedLong(mask) : NULL;
-        if (number == NULL) {
-            Py_XDECREF(pair);
-            return false;
-        }
-        Py_INCREF(key);
-        PyTuple_SET_ITEM(pair, 0, key);
-        PyTuple_SET_ITEM(pair, 1, number);
-        int status = PyList_Append(list, pair);
-        Py_DECREF(pair);
-        if (status != 0) {
+        if (mask != 0 &&
+            !(list != NULL ? append_event(list, key, mask) : handles_dispatch(self, key, mask))) {
             return false;
         }
     }
@@ -322,54 +328,75 @@ static void stop_loop(selector *self) {
     }
 }
 
-static PyObject *select_until(selector *self, int64_t timeout) {
+/* Waits and gives what is ready to the list, or without one to the loop's handles. false with an
+ * exception set. */
+static bool select_until(selector *self, int64_t timeout, PyObject *list) {
     /* 0: do not wait, -1: for ever, else a monotonic time. */
     int64_t deadline = timeout > 0 ? core_deadline(timeout) : timeout;
-    PyObject *list = PyList_New(0);
-    while (list != NULL) {
+    for (;;) {
         int status = wait_for_more(self, deadline);
         if (status < 0) {
-            Py_DECREF(list);
-            return self->handle == 0 ? closed_error() : os_error(status);
+            (void)(self->handle == 0 ? closed_error() : os_error(status));
+            return false;
         }
-        bool leave = status == LOOP_WOKEN || timeout == 0;
+        bool leave = status == LOOP_WOKEN || status == LOOP_TIMEOUT || timeout == 0;
         if (self->ready->task_count > 0 || self->ready->cancel_count > 0) {
             leave = loop_run_tasks(self) || leave;
         }
         if (self->ready->stop) {
             stop_loop(self);
         }
-        if (self->ready->event_count > 0 || status == LOOP_TIMEOUT) {
-            leave = true;
-        }
         if (!collect_events(self, list)) {
-            Py_CLEAR(list);
-        } else if (leave) {
-            break;
+            return false;
+        }
+        if (leave || self->ready->event_count > 0) {
+            return true;
         }
     }
-    return list;
+}
+
+/* select() and poll(), which differ in where the events go. */
+static bool select_for(selector *self, PyObject *timeout, PyObject *list) {
+    int64_t nanoseconds;
+    if (!parse_timeout(timeout, &nanoseconds)) {
+        return false;
+    }
+    if (self->handle == 0) {
+        closed_error();
+        return false;
+    }
+    if (self->selecting) {
+        PyErr_SetString(PyExc_RuntimeError, "the selector is waiting already");
+        return false;
+    }
+    self->selecting = true;
+    bool done = select_until(self, nanoseconds, list);
+    self->selecting = false;
+    return done;
 }
 
 static PyObject *selector_select(selector *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"timeout", NULL};
     PyObject *timeout = Py_None;
-    int64_t nanoseconds;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:select", names, &timeout) ||
-        !parse_timeout(timeout, &nanoseconds)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:select", names, &timeout)) {
         return NULL;
     }
-    if (self->handle == 0) {
-        return closed_error();
+    PyObject *list = PyList_New(0);
+    if (list != NULL && !select_for(self, timeout, list)) {
+        Py_CLEAR(list);
     }
-    if (self->selecting) {
-        PyErr_SetString(PyExc_RuntimeError, "the selector is waiting already");
-        return NULL;
-    }
-    self->selecting = true;
-    PyObject *list = select_until(self, nanoseconds);
-    self->selecting = false;
     return list;
+}
+
+static PyObject *selector_poll(selector *self, PyObject *timeout) {
+    if (self->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "no loop is attached");
+        return NULL;
+    }
+    if (!select_for(self, timeout, NULL)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 static void selector_release(selector *self) {
@@ -386,6 +413,8 @@ static PyObject *selector_close(selector *self, PyObject *unused) {
     Py_CLEAR(self->map);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->loop_ready);
+    Py_CLEAR(self->ready_append);
+    Py_CLEAR(self->ready_popleft);
     Py_RETURN_NONE;
 }
 
@@ -411,6 +440,11 @@ static PyObject *selector_attach(selector *self, PyObject *loop) {
     Py_INCREF(loop);
     Py_XSETREF(self->loop, loop);
     Py_XSETREF(self->loop_ready, ready);
+    Py_XSETREF(self->ready_append, PyObject_GetAttrString(ready, "append"));
+    Py_XSETREF(self->ready_popleft, PyObject_GetAttrString(ready, "popleft"));
+    if (self->ready_append == NULL || self->ready_popleft == NULL) {
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 
@@ -458,6 +492,8 @@ static int selector_traverse(selector *self, visitproc visit, void *arg) {
     Py_VISIT(self->map);
     Py_VISIT(self->loop);
     Py_VISIT(self->loop_ready);
+    Py_VISIT(self->ready_append);
+    Py_VISIT(self->ready_popleft);
     Py_VISIT(self->running);
     return 0;
 }
@@ -467,6 +503,8 @@ static int selector_clear(selector *self) {
     Py_CLEAR(self->map);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->loop_ready);
+    Py_CLEAR(self->ready_append);
+    Py_CLEAR(self->ready_popleft);
     Py_CLEAR(self->running);
     return 0;
 }
@@ -496,6 +534,16 @@ static PyMethodDef selector_methods[] = {
      "A mapping of file objects to their SelectorKeys, None once closed."},
     {"select", (PyCFunction)(void (*)(void))selector_select, METH_VARARGS | METH_KEYWORDS,
      "select(timeout=None) -> [(SelectorKey, events)]; timeout in seconds, never early."},
+    {"poll", (PyCFunction)selector_poll, METH_O,
+     "poll(timeout): like select(), with the loop's handles of what is ready put on its queue."},
+    {"run_ready", (PyCFunction)handles_run_ready, METH_NOARGS,
+     "Runs the loop's handles that are ready now."},
+    {"call_soon", (PyCFunction)(void (*)(void))handles_call_soon, METH_FASTCALL | METH_KEYWORDS,
+     "The loop's call_soon(callback, *args, context=None)."},
+    {"call_at", (PyCFunction)(void (*)(void))handles_call_at, METH_FASTCALL | METH_KEYWORDS,
+     "The loop's call_at(when, callback, *args, context=None)."},
+    {"call_later", (PyCFunction)(void (*)(void))handles_call_later, METH_FASTCALL | METH_KEYWORDS,
+     "The loop's call_later(delay, callback, *args, context=None)."},
     {"close", (PyCFunction)selector_close, METH_NOARGS, "Frees the poll set."},
     {"wake", (PyCFunction)selector_wake, METH_NOARGS,
      "Makes select() return soon; safe from any thread."},
@@ -558,7 +606,7 @@ bool selector_setup(python_state *state, PyObject *module) {
     Py_DECREF(selectors);
     PyObject *type = PyType_FromModuleAndSpec(module, &selector_spec, NULL);
     bool done = state->selector_key != NULL && state->selector_mapping != NULL && type != NULL &&
-                PyModule_AddType(module, (PyTypeObject *)type) == 0 &&
+                PyModule_AddType(module, (PyTypeObject *)type) == 0 && handles_setup(state) &&
                 loop_run_setup(state, module);
     Py_XDECREF(type);
     return done;

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import sys
 import time
-from asyncio import constants, sslproto
+from asyncio import base_events, constants, sslproto
 from typing import Any, NoReturn
 
 from ._native import require_vm
@@ -26,6 +27,9 @@ _NO_SIGNALS = (
 
 # 3.11 lets two transports share a file descriptor; later versions raise RuntimeError.
 _REFUSES_FD_IN_USE = sys.version_info >= (3, 12)
+
+# Methods of the loop that the native selector has too.
+_NATIVE_METHODS = ("call_soon", "call_at", "call_later")
 
 
 def _native_selector() -> Any:
@@ -53,6 +57,9 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
     # which must find nothing to close.
     _closed = True
 
+    # The selector when it runs the handles as well.
+    _native: Any = None
+
     # Without a wrapper method: the loop asks for the time at least once per iteration.
     time = time.monotonic
 
@@ -61,6 +68,75 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
             selector = _native_selector()
         super().__init__(selector)
         selector.attach(self)
+        self._use_native_handles(selector)
+
+    def _use_native_handles(self, selector: Any) -> None:
+        """Have the selector make and run handles, unless a subclass has methods of its own."""
+        if not hasattr(selector, "run_ready"):
+            return
+        for name in _NATIVE_METHODS:
+            if getattr(type(self), name) is getattr(asyncio.BaseEventLoop, name):
+                setattr(self, name, getattr(selector, name))
+        if type(self)._process_events is asyncio.SelectorEventLoop._process_events:
+            self._native = selector
+
+    def _run_once(self) -> None:
+        native = self._native
+        if native is None or self._debug:
+            super()._run_once()
+            return
+        # BaseEventLoop._run_once, with the native side waiting and running the handles.
+        timeout: float | None = None
+        if self._scheduled:
+            self._drop_cancelled_timers()
+        if self._ready or self._stopping:
+            timeout = 0
+        elif self._scheduled:
+            timeout = min(
+                max(0, self._scheduled[0]._when - self.time()),
+                base_events.MAXIMUM_SELECT_TIMEOUT,
+            )
+        native.poll(timeout)
+        if self._scheduled:
+            self._release_due_timers()
+        native.run_ready()
+
+    def _drop_cancelled_timers(self) -> None:
+        count = len(self._scheduled)
+        if (
+            count > base_events._MIN_SCHEDULED_TIMER_HANDLES
+            and self._timer_cancelled_count / count
+            > base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION
+        ):
+            kept = []
+            for handle in self._scheduled:
+                if handle._cancelled:
+                    handle._scheduled = False
+                else:
+                    kept.append(handle)
+            heapq.heapify(kept)
+            self._scheduled = kept
+            self._timer_cancelled_count = 0
+            return
+        while self._scheduled and self._scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(self._scheduled)._scheduled = False
+
+    def _release_due_timers(self) -> None:
+        end = self.time() + self._clock_resolution
+        while self._scheduled and self._scheduled[0]._when < end:
+            handle = heapq.heappop(self._scheduled)
+            handle._scheduled = False
+            self._ready.append(handle)
+
+    def close(self) -> None:
+        """Closes the loop: see asyncio."""
+        super().close()
+        if self._closed:
+            # They refer to the selector, which is closed: asyncio's own say so as they do.
+            self._native = None
+            for name in _NATIVE_METHODS:
+                self.__dict__.pop(name, None)
 
     # The selector wakes up by itself, so there is no socket pair that would have to be watched.
 

@@ -1,0 +1,408 @@
+#include "handles.h"
+
+#include <structmember.h>
+
+#define EVENT_READ 1
+#define EVENT_WRITE 2
+
+/* The attribute at an offset of a class with __slots__; a reference of the object's own. */
+#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+
+/* Sets an attribute of a new object to a new reference. */
+static inline void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value) {
+    Py_INCREF(value);
+    SLOT(object, offset) = value;
+}
+
+/* Keyword arguments of the loop's methods: only context=. false with TypeError set. */
+static bool parse_context(PyObject *const *args, Py_ssize_t count, PyObject *names,
+                          const char *function, PyObject **context) {
+    *context = Py_None;
+    Py_ssize_t keywords = names != NULL ? PyTuple_GET_SIZE(names) : 0;
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        if (PyUnicode_CompareWithASCIIString(name, "context") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
+                         name);
+            return false;
+        }
+        *context = args[count + i];
+    }
+    return true;
+}
+
+/* 1 in debug mode, 0 without, -1 with an exception set: RuntimeError when the loop is closed. */
+static int is_debug(selector *self) {
+    if (self->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    PyObject *debug = PyObject_GetAttr(self->loop, python_state_get()->string_debug);
+    if (debug == NULL) {
+        return -1;
+    }
+    int result = PyObject_IsTrue(debug);
+    Py_DECREF(debug);
+    return result;
+}
+
+/* asyncio's own method, for debug mode. */
+static PyObject *call_asyncio(selector *self, PyObject *function, PyObject *const *args,
+                              Py_ssize_t count, PyObject *names) {
+    Py_ssize_t total = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
+    PyObject **vector = PyMem_New(PyObject *, total + 1);
+    if (vector == NULL) {
+        return PyErr_NoMemory();
+    }
+    vector[0] = self->loop;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        vector[i + 1] = args[i];
+    }
+    Py_INCREF(vector[0]);
+    PyObject *result = PyObject_Vectorcall(function, vector, (size_t)count + 1, names);
+    Py_DECREF(vector[0]);
+    PyMem_Free(vector);
+    return result;
+}
+
+/* A new handle of a class, as Handle.__init__ makes it outside debug mode. */
+static PyObject *new_handle(selector *self, PyTypeObject *type, PyObject *callback,
+                            PyObject *const *args, Py_ssize_t count, PyObject *context) {
+    python_state *state = python_state_get();
+    PyObject *tuple = PyTuple_New(count);
+    PyObject *own_context = NULL;
+    PyObject *handle = NULL;
+    if (tuple != NULL) {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            Py_INCREF(args[i]);
+            PyTuple_SET_ITEM(tuple, i, args[i]);
+        }
+        if (context == Py_None) {
+            own_context = PyContext_CopyCurrent();
+        } else {
+            Py_INCREF(context);
+            own_context = context;
+        }
+    }
+    if (own_context != NULL) {
+        handle = type->tp_alloc(type, 0);
+    }
+    if (handle != NULL) {
+        set_slot(handle, state->handle_callback, callback);
+        set_slot(handle, state->handle_args, tuple);
+        set_slot(handle, state->handle_cancelled, Py_False);
+        set_slot(handle, state->handle_loop, self->loop);
+        set_slot(handle, state->handle_source_traceback, Py_None);
+        set_slot(handle, state->handle_repr, Py_None);
+        set_slot(handle, state->handle_context, own_context);
+    }
+    Py_XDECREF(tuple);
+    Py_XDECREF(own_context);
+    return handle;
+}
+
+static bool append_ready(selector *self, PyObject *handle) {
+    PyObject *done = PyObject_CallOneArg(self->ready_append, handle);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+static bool require(Py_ssize_t count, Py_ssize_t least, const char *message) {
+    if (count < least) {
+        PyErr_SetString(PyExc_TypeError, message);
+        return false;
+    }
+    return true;
+}
+
+PyObject *handles_call_soon(selector *self, PyObject *const *args, Py_ssize_t count,
+                            PyObject *names) {
+    python_state *state = python_state_get();
+    PyObject *context;
+    int debug = is_debug(self);
+    if (debug < 0) {
+        return NULL;
+    }
+    if (debug > 0) {
+        return call_asyncio(self, state->asyncio_call_soon, args, count, names);
+    }
+    if (!require(count, 1, "call_soon() missing 1 required positional argument: 'callback'") ||
+        !parse_context(args, count, names, "call_soon", &context)) {
+        return NULL;
+    }
+    PyObject *handle = new_handle(self, state->handle_type, args[0], args + 1, count - 1, context);
+    if (handle != NULL && !append_ready(self, handle)) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
+/* A timer handle for `when`, in the loop's heap. */
+static PyObject *schedule(selector *self, PyObject *when, PyObject *const *args, Py_ssize_t count,
+                          PyObject *context) {
+    python_state *state = python_state_get();
+    PyObject *timer =
+        new_handle(self, state->timer_handle_type, args[0], args + 1, count - 1, context);
+    if (timer == NULL) {
+        return NULL;
+    }
+    set_slot(timer, state->timer_when, when);
+    set_slot(timer, state->timer_scheduled, Py_True);
+    PyObject *heap = PyObject_GetAttr(self->loop, state->string_scheduled);
+    PyObject *pushed =
+        heap != NULL ? PyObject_CallFunctionObjArgs(state->heappush, heap, timer, NULL) : NULL;
+    Py_XDECREF(heap);
+    Py_XDECREF(pushed);
+    if (pushed == NULL) {
+        Py_CLEAR(timer);
+    }
+    return timer;
+}
+
+PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *names) {
+    PyObject *context;
+    int debug = is_debug(self);
+    if (debug < 0) {
+        return NULL;
+    }
+    if (debug > 0) {
+        return call_asyncio(self, python_state_get()->asyncio_call_at, args, count, names);
+    }
+    if (!require(count, 2, "call_at() missing required positional arguments: 'when', 'callback'") ||
+        !parse_context(args, count, names, "call_at", &context)) {
+        return NULL;
+    }
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return NULL;
+    }
+    return schedule(self, args[0], args + 1, count - 1, context);
+}
+
+PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *names) {
+    python_state *state = python_state_get();
+    PyObject *context;
+    int debug = is_debug(self);
+    if (debug < 0) {
+        return NULL;
+    }
+    if (debug > 0) {
+        return call_asyncio(self, state->asyncio_call_later, args, count, names);
+    }
+    if (!require(count, 2,
+                 "call_later() missing required positional arguments: 'delay', 'callback'") ||
+        !parse_context(args, count, names, "call_later", &context)) {
+        return NULL;
+    }
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "delay must not be None");
+        return NULL;
+    }
+    PyObject *now = PyObject_CallMethodNoArgs(self->loop, state->string_time);
+    PyObject *when = now != NULL ? PyNumber_Add(now, args[0]) : NULL;
+    PyObject *timer = when != NULL ? schedule(self, when, args + 1, count - 1, context) : NULL;
+    Py_XDECREF(now);
+    Py_XDECREF(when);
+    return timer;
+}
+
+/* Gives the exception that is set to the loop's exception handler; false when it is one that ends
+ * the loop. */
+static bool report(PyObject *handle) {
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) ||
+        PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return false;
+    }
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    /* erlang._handles, imported here because it imports this module itself. */
+    PyObject *module = PyImport_ImportModule("erlang._handles");
+    PyObject *done =
+        module != NULL ? PyObject_CallMethod(module, "report", "OO", handle, value) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+static PyObject *call_in_context(PyObject *context, PyObject *callback, PyObject *args) {
+    if (PyContext_Enter(context) != 0) {
+        return NULL;
+    }
+    PyObject *result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0),
+                                           (size_t)PyTuple_GET_SIZE(args), NULL);
+    if (PyContext_Exit(context) != 0) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+/* false with an exception set that ends the loop. */
+static bool run_handle(PyObject *handle) {
+    python_state *state = python_state_get();
+    PyObject *result;
+    if (Py_TYPE(handle) != state->handle_type && Py_TYPE(handle) != state->timer_handle_type) {
+        PyObject *cancelled = PyObject_GetAttrString(handle, "_cancelled");
+        bool skip = cancelled == Py_True;
+        Py_XDECREF(cancelled);
+        if (cancelled == NULL) {
+            return false;
+        }
+        result = skip ? Py_NewRef(Py_None) : PyObject_CallMethod(handle, "_run", NULL);
+        Py_XDECREF(result);
+        return result != NULL;
+    }
+    if (SLOT(handle, state->handle_cancelled) == Py_True) {
+        return true;
+    }
+    PyObject *callback = SLOT(handle, state->handle_callback);
+    PyObject *args = SLOT(handle, state->handle_args);
+    PyObject *context = SLOT(handle, state->handle_context);
+    if (callback == NULL || args == NULL || !PyTuple_CheckExact(args) || context == NULL ||
+        !PyContext_CheckExact(context)) {
+        result = PyObject_CallMethod(handle, "_run", NULL);
+        Py_XDECREF(result);
+        return result != NULL;
+    }
+    /* cancel(), called from within, clears the handle's own references. */
+    Py_INCREF(callback);
+    Py_INCREF(args);
+    Py_INCREF(context);
+    result = call_in_context(context, callback, args);
+    Py_DECREF(callback);
+    Py_DECREF(args);
+    Py_DECREF(context);
+    if (result == NULL) {
+        return report(handle);
+    }
+    Py_DECREF(result);
+    return true;
+}
+
+PyObject *handles_run_ready(selector *self, PyObject *unused) {
+    Py_ssize_t count = self->loop_ready != NULL ? PyObject_Size(self->loop_ready) : 0;
+    for (Py_ssize_t i = 0; i < count && self->ready_popleft != NULL; i++) {
+        PyObject *handle = PyObject_CallNoArgs(self->ready_popleft);
+        if (handle == NULL) {
+            return NULL;
+        }
+        bool done = run_handle(handle);
+        Py_DECREF(handle);
+        if (!done) {
+            return NULL;
+        }
+    }
+    if (count < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* One direction of an event: the handle is ready, or to be unregistered when it was cancelled. */
+static bool dispatch_handle(selector *self, PyObject *handle, PyObject *file, const char *removal) {
+    if (handle == Py_None) {
+        return true;
+    }
+    PyObject *cancelled = PyObject_GetAttr(handle, python_state_get()->string_cancelled);
+    if (cancelled == NULL) {
+        return false;
+    }
+    bool is_cancelled = cancelled == Py_True;
+    Py_DECREF(cancelled);
+    if (!is_cancelled) {
+        return append_ready(self, handle);
+    }
+    PyObject *removed = PyObject_CallMethod(self->loop, removal, "O", file);
+    Py_XDECREF(removed);
+    return removed != NULL;
+}
+
+bool handles_dispatch(selector *self, PyObject *key, unsigned mask) {
+    PyObject *data = PyTuple_GET_ITEM(key, 3);
+    if (!PyTuple_Check(data) || PyTuple_GET_SIZE(data) != 2) {
+        PyErr_Format(PyExc_TypeError, "expected (reader, writer), not %R", data);
+        return false;
+    }
+    Py_INCREF(key);
+    PyObject *file = PyTuple_GET_ITEM(key, 0);
+    bool done = (!(mask & EVENT_READ) ||
+                 dispatch_handle(self, PyTuple_GET_ITEM(data, 0), file, "_remove_reader")) &&
+                (!(mask & EVENT_WRITE) ||
+                 dispatch_handle(self, PyTuple_GET_ITEM(data, 1), file, "_remove_writer"));
+    Py_DECREF(key);
+    return done;
+}
+
+/* Where objects of a class keep a __slots__ attribute. false with an exception set. */
+static bool find_slot(PyObject *type, const char *name, Py_ssize_t *offset) {
+    PyObject *descriptor = PyObject_GetAttrString(type, name);
+    if (descriptor == NULL) {
+        return false;
+    }
+    bool found = Py_IS_TYPE(descriptor, &PyMemberDescr_Type);
+    if (found) {
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        found = member->type == T_OBJECT_EX;
+        *offset = member->offset;
+    }
+    Py_DECREF(descriptor);
+    if (!found) {
+        PyErr_Format(PyExc_SystemError, "asyncio keeps %s in an unknown way", name);
+    }
+    return found;
+}
+
+static bool find_handle_slots(python_state *state) {
+    PyObject *handle = (PyObject *)state->handle_type;
+    PyObject *timer = (PyObject *)state->timer_handle_type;
+    return find_slot(handle, "_callback", &state->handle_callback) &&
+           find_slot(handle, "_args", &state->handle_args) &&
+           find_slot(handle, "_cancelled", &state->handle_cancelled) &&
+           find_slot(handle, "_loop", &state->handle_loop) &&
+           find_slot(handle, "_source_traceback", &state->handle_source_traceback) &&
+           find_slot(handle, "_repr", &state->handle_repr) &&
+           find_slot(handle, "_context", &state->handle_context) &&
+           find_slot(timer, "_when", &state->timer_when) &&
+           find_slot(timer, "_scheduled", &state->timer_scheduled);
+}
+
+bool handles_setup(python_state *state) {
+    PyObject *events = PyImport_ImportModule("asyncio.events");
+    PyObject *base = PyImport_ImportModule("asyncio.base_events");
+    PyObject *heapq = PyImport_ImportModule("heapq");
+    PyObject *loop = base != NULL ? PyObject_GetAttrString(base, "BaseEventLoop") : NULL;
+    bool done = events != NULL && loop != NULL && heapq != NULL;
+    if (done) {
+        state->handle_type = (PyTypeObject *)PyObject_GetAttrString(events, "Handle");
+        state->timer_handle_type = (PyTypeObject *)PyObject_GetAttrString(events, "TimerHandle");
+        state->asyncio_call_soon = PyObject_GetAttrString(loop, "call_soon");
+        state->asyncio_call_at = PyObject_GetAttrString(loop, "call_at");
+        state->asyncio_call_later = PyObject_GetAttrString(loop, "call_later");
+        state->heappush = PyObject_GetAttrString(heapq, "heappush");
+        state->string_debug = PyUnicode_InternFromString("_debug");
+        state->string_scheduled = PyUnicode_InternFromString("_scheduled");
+        state->string_time = PyUnicode_InternFromString("time");
+        state->string_cancelled = PyUnicode_InternFromString("_cancelled");
+        done = state->handle_type != NULL && state->timer_handle_type != NULL &&
+               state->asyncio_call_soon != NULL && state->asyncio_call_at != NULL &&
+               state->asyncio_call_later != NULL && state->heappush != NULL &&
+               state->string_debug != NULL && state->string_scheduled != NULL &&
+               state->string_time != NULL && state->string_cancelled != NULL &&
+               find_handle_slots(state);
+    }
+    Py_XDECREF(loop);
+    Py_XDECREF(heapq);
+    Py_XDECREF(base);
+    Py_XDECREF(events);
+    return done;
+}
