@@ -13,6 +13,7 @@
     ATOM(busy)                                                                                     \
     ATOM(closed)                                                                                   \
     ATOM(cancelled)                                                                                \
+    ATOM(python_call)                                                                              \
     ATOM(async_result)                                                                             \
     ATOM(read)                                                                                     \
     ATOM(write)                                                                                    \

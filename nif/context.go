@@ -42,9 +42,13 @@ type pythonContext struct {
 	queue    *queue.Queue[task, *task]
 	spin     spin.Policy
 
-	batch  []*task
-	c      **C.task // batch for C
-	owned  *C.bool
+	batch   []*task
+	c       **C.task // batch for C
+	owned   *C.bool  // those that are finished
+	further *C.bool  // those that have another step
+	// again holds tasks whose next step comes after what is queued; chains is their number.
+	again  []*task
+	chains atomic.Int32
 	bound  int // processes bound to it, under pool.mu
 	closed atomic.Bool
 
@@ -85,7 +89,9 @@ func (c *pythonContext) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
 }
 
 // busy tells whether the context has something to run.
-func (c *pythonContext) busy() bool { return c.running.Load() != 0 || !c.queue.Empty() }
+func (c *pythonContext) busy() bool {
+	return c.running.Load() != 0 || !c.queue.Empty() || c.chains.Load() > 0
+}
 
 // promising tells whether an answer is likely within awaitLimit.
 func (c *pythonContext) promising() bool {
@@ -113,11 +119,16 @@ func (c *pythonContext) run(thread *pythonThread) {
 	c.batch = make([]*task, 0, contextBatch)
 	c.c = (**C.task)(C.calloc(contextBatch, C.size_t(unsafe.Sizeof(uintptr(0)))))
 	c.owned = (*C.bool)(C.calloc(contextBatch, 1))
+	c.further = (*C.bool)(C.calloc(contextBatch, 1))
 	for c.take(thread) {
 		c.runBatch(thread)
 	}
 	C.free(unsafe.Pointer(c.c))
 	C.free(unsafe.Pointer(c.owned))
+	C.free(unsafe.Pointer(c.further))
+	for _, t := range c.again {
+		t.fail(C.atoms.closed)
+	}
 	contexts.Remove(c.handle)
 	C.enif_release_resource(unsafe.Pointer(c.resource))
 	thread.detach()
@@ -149,9 +160,15 @@ func (c *pythonContext) poll() bool {
 	c.batch = c.batch[:0]
 	if t := c.pool.takeShared(c); t != nil {
 		c.batch = append(c.batch, t)
-		return true
+	} else {
+		c.batch = c.queue.Take(c.batch, contextBatch/2)
 	}
-	c.batch = c.queue.Take(c.batch, contextBatch)
+	if len(c.again) > 0 && !c.closed.Load() {
+		n := min(len(c.again), contextBatch-len(c.batch))
+		c.batch = append(c.batch, c.again[:n]...)
+		c.again = append(c.again[:0], c.again[n:]...)
+		c.chains.Store(int32(len(c.again)))
+	}
 	return len(c.batch) > 0
 }
 
@@ -182,7 +199,15 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	for i, t := range c.batch {
 		list[i] = t.c
 	}
-	C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned)
+	again := int(C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned, c.further))
+	if again > 0 {
+		for i, further := range unsafe.Slice(c.further, n) {
+			if further {
+				c.again = append(c.again, c.batch[i])
+			}
+		}
+		c.chains.Store(int32(len(c.again)))
+	}
 	tasks.putOwned(c.batch, owned[:n])
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)

@@ -10,13 +10,16 @@ import "C"
 
 import "unsafe"
 
-// contextArgument is the context in a term: nil, true for the atoms that leave the choice to the pool.
+// contextArgument is the context in a term; nil where the choice says how one is found.
 func contextArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (c *pythonContext, choice choice) {
 	if handle := C.resource_handle(env, term, C.RESOURCE_CONTEXT); handle != 0 {
 		if c := contexts.Get(uint64(handle)); c != nil {
 			return c, choiceNamed
 		}
 		return nil, choiceGone
+	}
+	if id, ok := getInteger(env, term); ok && id > 0 {
+		return nil, choiceNested
 	}
 	switch term {
 	case makeAtom(env, "own"):
@@ -35,6 +38,9 @@ const (
 	choiceNamed
 	choiceOwn // the process's own, bound at its first call
 	choiceAny // whichever is free
+	// choiceNested is the id of the call that a callback executes: the thread that waits in it, or the process's own
+	// when it does not wait any more.
+	choiceNested
 )
 
 // submitCall is what context_call and context_cast share. The first argument names the context.
@@ -55,9 +61,15 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 	generation = uint64(C.task_generation(t.c))
 	var accepted bool
 	var reason C.ERL_NIF_TERM
-	if choice == choiceNamed {
+	switch choice {
+	case choiceNamed:
 		accepted, reason = c.submit(t)
-	} else {
+	case choiceNested:
+		if id, _ := getInteger(env, argv[0]); submitNested(uint64(id), t) {
+			return t, nil, generation, 0
+		}
+		accepted, reason = current.contexts.submitShared(env, t, true)
+	default:
 		accepted, reason = current.contexts.submitShared(env, t, choice == choiceOwn)
 	}
 	if !accepted {
@@ -75,8 +87,13 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	defer guard(env, &result)
 	args := arguments(argc, argv)
 	phase := C.task_phase(C.TASK_QUEUED)
-	if c, choice := contextArgument(env, args[0]); choice == choiceNamed && c.promising() {
+	switch c, choice := contextArgument(env, args[0]); {
+	case choice == choiceNamed && c.promising():
 		phase = C.TASK_AWAITED
+	case choice == choiceNested:
+		if id, _ := getInteger(env, args[0]); nestedPromising(uint64(id)) {
+			phase = C.TASK_AWAITED
+		}
 	}
 	t, _, generation, problem := submitCall(env, args, phase)
 	if t == nil {

@@ -1,12 +1,21 @@
 #include "erlang_module.h"
 
+#include "callback.h"
+#include "caller.h"
+#include "schedule.h"
 #include "selector.h"
 #include "socket_io.h"
 
 static int module_exec(PyObject *module) {
-    bool done = python_state_setup(module) && selector_setup(python_state_get(), module) &&
-                socket_io_setup(module);
-    return done ? 0 : -1;
+    if (!python_state_setup(module)) {
+        return -1;
+    }
+    python_state *state = python_state_get();
+    return selector_setup(state, module) && schedule_setup(state, module) &&
+                   caller_setup(state, module) && callback_setup(state, module) &&
+                   socket_io_setup(module)
+               ? 0
+               : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -131,6 +131,22 @@ func core_tasks_recycle(handle C.uint64_t, ready *C.loop_ready) {
 	tasks.putOwned(batch, ready.owned[:n])
 }
 
+// core_loop_again queues the next step of a task, behind what is queued.
+//
+//export core_loop_again
+func core_loop_again(handle C.uint64_t, slot C.uint64_t) {
+	defer guardCallback("loop_again")
+	t := tasks.bySlot(uint64(slot))
+	reason := C.atoms.closed
+	if l := loops.Get(uint64(handle)); l != nil {
+		accepted := false
+		if accepted, reason = l.submit(t); accepted {
+			return
+		}
+	}
+	t.fail(reason)
+}
+
 //export core_task_recycle
 func core_task_recycle(slot C.uint64_t) {
 	defer guardCallback("task_recycle")

@@ -2,8 +2,10 @@
 
 #include "_cgo_export.h"
 #include "atoms.h"
+#include "caller.h"
 #include "convert.h"
 #include "python_error.h"
+#include "schedule.h"
 #include "task_run.h"
 
 #include <structmember.h>
@@ -29,19 +31,23 @@ static void deliver(task *t, ERL_NIF_TERM result) {
     }
 }
 
-/* The result of a future that is done, in the task's env. */
-static ERL_NIF_TERM future_result(task *t, PyObject *future) {
+/* Finishes the task with what a future that is done brought, or goes on with the marker (schedule.h) that it brought. */
+static task_outcome finish_future(task *t, PyObject *future) {
     PyObject *value = PyObject_CallMethod(future, "result", NULL);
-    if (value != NULL) {
-        ERL_NIF_TERM result = task_value_result(t, value);
-        Py_DECREF(value);
-        return result;
-    }
-    if (PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
+    if (value == NULL && PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
         PyErr_Clear();
-        return task_error(t, atoms.cancelled);
+        return task_finish(t, task_error(t, atoms.cancelled)) ? TASK_RECYCLE : TASK_GONE;
     }
-    return task_exception_result(t);
+    return task_deliver(t, value);
+}
+
+/* What is left to do with a task of a loop that was run outside of a batch. */
+static void settle(uint64_t loop, task *t, task_outcome outcome) {
+    if (outcome == TASK_AGAIN) {
+        core_loop_again(loop, t->slot);
+    } else if (outcome == TASK_RECYCLE) {
+        recycle(t);
+    }
 }
 
 static void waiter_forget(task_waiter *self) {
@@ -65,7 +71,7 @@ static PyObject *waiter_call(task_waiter *self, PyObject *const *args, size_t fl
         self->task = NULL;
         waiter_forget(self);
         core_loop_unwatch(self->loop, t->caller.pid, self->key);
-        deliver(t, future_result(t, args[0]));
+        settle(self->loop, t, finish_future(t, args[0]));
     }
     Py_RETURN_NONE;
 }
@@ -212,23 +218,35 @@ static int future_done(PyObject *future) {
     return result;
 }
 
+/* What is left to do with a task of a batch: true when it is to be recycled with the batch. */
+static bool settle_in_batch(selector *self, task *t, task_outcome outcome) {
+    if (outcome == TASK_AGAIN) {
+        core_loop_again(self->handle, t->slot);
+    }
+    return outcome == TASK_RECYCLE;
+}
+
+/* The asyncio task or future of an awaitable, which belongs to the process that submitted the task. */
+static PyObject *start(selector *self, task *t, PyObject *value) {
+    PyObject *token = caller_bind(t);
+    task *previous = caller_enter(t);
+    PyObject *future =
+        PyCoro_CheckExact(value) ? start_coroutine(self, value) : start_awaitable(self, value);
+    caller_leave(previous);
+    caller_unbind(token);
+    return future;
+}
+
 /* Runs one task; true when it is finished and to be recycled with the batch. */
 static bool run_one(selector *self, task *t) {
     if (!task_wanted(t)) {
         return true;
     }
     PyObject *value = task_evaluate(t);
-    if (value == NULL) {
-        return task_finish(t, task_exception_result(t));
+    if (value == NULL || t->kind == TASK_EXEC || !is_awaitable(value)) {
+        return settle_in_batch(self, t, task_deliver(t, value));
     }
-    if (t->kind == TASK_EXEC || !is_awaitable(value)) {
-        ERL_NIF_TERM result = t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
-        bool owned = task_finish(t, result);
-        Py_DECREF(value);
-        return owned;
-    }
-    PyObject *future =
-        PyCoro_CheckExact(value) ? start_coroutine(self, value) : start_awaitable(self, value);
+    PyObject *future = start(self, t, value);
     Py_DECREF(value);
     if (future == NULL) {
         return task_finish(t, task_exception_result(t));
@@ -238,7 +256,7 @@ static bool run_one(selector *self, task *t) {
     if (done < 0) {
         owned = task_finish(t, task_exception_result(t));
     } else if (done > 0) {
-        owned = task_finish(t, future_result(t, future));
+        owned = settle_in_batch(self, t, finish_future(t, future));
     } else {
         suspend(self, t, future);
     }

@@ -2,8 +2,11 @@ package main
 
 /*
 #include "loop_thread.h"
+#include <stdint.h>
 */
 import "C"
+
+import "sync/atomic"
 
 // start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
 // nothing. No error if it was called before.
@@ -13,6 +16,24 @@ func (l *eventLoop) start(stackSize int64) error {
 	}
 	l.stackSize.Store(stackSize)
 	return nil
+}
+
+// defaultLoop is the handle of the loop of module py_event_loop, where coroutines of code without a loop go.
+var defaultLoop atomic.Uint64
+
+// core_default_loop is that handle, of a loop whose thread is started; 0 without one.
+//
+//export core_default_loop
+func core_default_loop() C.uint64_t {
+	defer guardCallback("default_loop")
+	l := loops.Get(defaultLoop.Load())
+	if l == nil {
+		return 0
+	}
+	if l.needsThread() {
+		l.startThread()
+	}
+	return C.uint64_t(l.handle)
 }
 
 // needsThread tells whether a task was given to a loop whose thread is still to be started.

@@ -26,6 +26,10 @@
     NIF(event_loop_arm, 1, 0)                                                                      \
     NIF(event_loop_ready, 1, 0)                                                                    \
     NIF(event_loop_timeout, 2, 0)                                                                  \
-    NIF(event_loop_wakeup, 1, 0)
+    NIF(event_loop_wakeup, 1, 0)                                                                   \
+    NIF(event_loop_default, 1, 0)                                                                  \
+    NIF(callback_server, 1, 0)                                                                     \
+    NIF(callback_reply, 3, 0)                                                                      \
+    NIF(callback_names, 2, 0)
 
 #endif

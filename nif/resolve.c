@@ -113,21 +113,26 @@ static PyObject *find_module(python_state *state, PyObject *name) {
     return object;
 }
 
+PyObject *resolve_named(PyObject *module, PyObject *function) {
+    PyObject *owner = find_module(python_state_get(), module);
+    if (owner == NULL) {
+        return NULL;
+    }
+    PyObject *callable = get_dotted(owner, function);
+    Py_DECREF(owner);
+    return callable;
+}
+
 PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM function) {
     PyObject *callable = NULL;
-    PyObject *owner = NULL;
     PyObject *function_name = NULL;
     PyObject *module_name = name_to_python_string(env, module, "module");
     if (module_name != NULL) {
         function_name = name_to_python_string(env, function, "function");
     }
     if (function_name != NULL) {
-        owner = find_module(python_state_get(), module_name);
+        callable = resolve_named(module_name, function_name);
     }
-    if (owner != NULL) {
-        callable = get_dotted(owner, function_name);
-    }
-    Py_XDECREF(owner);
     Py_XDECREF(function_name);
     Py_XDECREF(module_name);
     return callable;

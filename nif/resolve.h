@@ -14,4 +14,7 @@
  */
 PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM function);
 
+/* The same for two strs. */
+PyObject *resolve_named(PyObject *module, PyObject *function);
+
 #endif

@@ -271,6 +271,7 @@ func core_runtime_stop(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 // back within stopGrace, because the Python code that it runs does not, gets a SystemExit raised there.
 func (s *session) close() {
 	s.contexts.close()
+	endCallbacks()
 	time.AfterFunc(stopGrace, func() { python.onMain(interruptStoppedLoops) })
 }
 

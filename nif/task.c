@@ -187,6 +187,24 @@ bool task_finish(task *t, ERL_NIF_TERM result) {
     return true;
 }
 
+void task_prepare_resolution(task *t, void *future, int32_t status, ERL_NIF_TERM term) {
+    t->kind = TASK_RESOLVE;
+    t->flags = 0;
+    t->weight = 0;
+    t->id = 0;
+    t->status = status;
+    t->arguments = enif_make_copy(t->env, term);
+    t->module = t->function = atoms.undefined;
+    t->object = future;
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+    atomic_store_explicit(&t->state, with_phase(state, TASK_SILENT), memory_order_release);
+}
+
+bool task_claim(task *t) {
+    transition(t, TASK_AWAITED, TASK_QUEUED);
+    return transition(t, TASK_QUEUED, TASK_SENT);
+}
+
 ERL_NIF_TERM task_ok(task *t, ERL_NIF_TERM value) {
     return enif_make_tuple2(t->env, atoms.ok, value);
 }

@@ -75,6 +75,10 @@ func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
 	for i, t := range batch {
 		if owned[i] {
 			t.owner = nil
+			if t.c.object != nil {
+				dropLater(t.c.object)
+				t.c.object = nil
+			}
 			C.task_recycle(t.c)
 		}
 	}

@@ -38,6 +38,7 @@ typedef enum task_kind {
     TASK_CALL, /* module, function, arguments, keywords */
     TASK_EVAL, /* function: source of an expression, keywords: names that it may use */
     TASK_EXEC, /* function: source of statements, run in __main__ */
+    TASK_RESOLVE, /* object: a future that awaits the answer in status and arguments */
 } task_kind;
 
 enum {
@@ -62,6 +63,9 @@ typedef struct task {
     unsigned flags;
     uint64_t weight; /* about the number of bytes of result */
     uint64_t id;     /* of the running coroutine on its loop, 0 before */
+    /* A strong reference to a Python object or NULL: a ScheduleMarker to go on with, or the future of TASK_RESOLVE. */
+    void *object;
+    int32_t status; /* of TASK_RESOLVE, an answer_status */
 } task;
 
 /* Allocates an empty task in phase FREE, or returns NULL. */
@@ -109,6 +113,15 @@ bool task_silent(task *t);
  * runner, false when the submitter took it over.
  */
 bool task_finish(task *t, ERL_NIF_TERM result);
+
+/* Makes a FREE task the resolution of a future, whose reference it takes, by a term of which it keeps a copy. */
+void task_prepare_resolution(task *t, void *future, int32_t status, ERL_NIF_TERM term);
+
+/*
+ * The end of a task whose answer somebody else delivers: true when it is to be sent to t->caller as
+ * {async_result, t->reference, Result}. The task is then finished, in either case, and to be recycled.
+ */
+bool task_claim(task *t);
 
 /* {ok, Value} and {error, Reason} in the task's env. */
 ERL_NIF_TERM task_ok(task *t, ERL_NIF_TERM value);

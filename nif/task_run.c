@@ -2,10 +2,13 @@
 
 #include "_cgo_export.h"
 #include "atoms.h"
+#include "callback.h"
+#include "caller.h"
 #include "convert.h"
 #include "gil.h"
 #include "python_error.h"
 #include "resolve.h"
+#include "schedule.h"
 
 #include <stdlib.h>
 
@@ -178,7 +181,16 @@ static PyObject *execute_statements(task *t) {
     return value;
 }
 
-PyObject *task_evaluate(task *t) {
+static PyObject *evaluate(task *t) {
+    if (t->kind == TASK_RESOLVE) {
+        return callback_resolve(t);
+    }
+    if (t->object != NULL) {
+        PyObject *marker = t->object;
+        t->object = NULL;
+        return schedule_step(marker);
+    }
+    schedule_begin_slice();
     switch (t->kind) {
     case TASK_CALL:
         return evaluate_call(t);
@@ -186,9 +198,18 @@ PyObject *task_evaluate(task *t) {
         return evaluate_expression(t);
     case TASK_EXEC:
         return execute_statements(t);
+    case TASK_RESOLVE:
+        break;
     }
     PyErr_SetString(PyExc_SystemError, "unknown kind of task");
     return NULL;
+}
+
+PyObject *task_evaluate(task *t) {
+    task *previous = caller_enter(t);
+    PyObject *value = schedule_inline_steps(evaluate(t));
+    caller_leave(previous);
+    return value;
 }
 
 /* An awaitable that nobody will await: say what to do instead of "cannot convert coroutine". */
@@ -235,29 +256,47 @@ ERL_NIF_TERM task_exception_result(task *t) {
     return task_error(t, reason);
 }
 
-/* True when the task is to be recycled by the caller. */
-static bool run_one(task *t) {
-    if (!task_wanted(t)) {
-        return true;
-    }
-    PyObject *value = task_evaluate(t);
-    ERL_NIF_TERM result;
-    if (value == NULL) {
-        result = task_exception_result(t);
-    } else if (t->kind == TASK_EXEC) {
-        result = atoms.ok;
-    } else {
-        result = task_value_result(t, value);
-    }
-    bool owned = task_finish(t, result);
-    Py_XDECREF(value);
-    return owned;
+static task_outcome finish(task *t, ERL_NIF_TERM result) {
+    return task_finish(t, result) ? TASK_RECYCLE : TASK_GONE;
 }
 
-void task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned) {
+/* Takes the marker. */
+static task_outcome proceed(task *t, PyObject *marker) {
+    if (!schedule_is_erlang(marker)) {
+        t->object = marker;
+        return TASK_AGAIN;
+    }
+    bool sent = schedule_send(t, marker);
+    Py_DECREF(marker);
+    return sent ? TASK_GONE : finish(t, task_exception_result(t));
+}
+
+task_outcome task_deliver(task *t, PyObject *value) {
+    if (value == NULL) {
+        return finish(t, task_exception_result(t));
+    }
+    if (schedule_is_marker(value)) {
+        return proceed(t, value);
+    }
+    ERL_NIF_TERM result = t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
+    task_outcome outcome = finish(t, result);
+    Py_DECREF(value);
+    return outcome;
+}
+
+task_outcome task_run(task *t) {
+    return task_wanted(t) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
+}
+
+size_t task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned, bool *again) {
+    size_t further = 0;
     gil_acquire(thread_state);
     for (size_t i = 0; i < count; i++) {
-        owned[i] = run_one(tasks[i]);
+        task_outcome outcome = task_run(tasks[i]);
+        owned[i] = outcome == TASK_RECYCLE;
+        again[i] = outcome == TASK_AGAIN;
+        further += again[i];
     }
     gil_release();
+    return further;
 }

@@ -77,9 +77,10 @@ func (t *pythonThread) detach() {
 }
 
 // interrupt raises the built-in exception of that name in the Python code that the thread runs. It takes effect when
-// the code next runs a bytecode, so not while it is inside a C function. Runs on the main thread.
+// the code next runs a bytecode, so not while it is inside a C function other than ours that wait. Runs on the main thread.
 func (t *pythonThread) interrupt(exception string) {
 	name := C.CString(exception)
 	defer C.free(unsafe.Pointer(name))
 	C.python_thread_interrupt(python.main.state, C.ulong(t.identity.Load()), name)
+	interruptWaiter(t.identity.Load())
 }

@@ -19,7 +19,8 @@ init(Config) ->
             supervisor(py_event_worker_sup),
             worker(py_event_worker_starter, []),
             worker(py_event_loop, []),
-            worker(py_event_loop_pool, [Config])
+            worker(py_event_loop_pool, [Config]),
+            supervisor(py_callback_sup)
         ]}}.
 
 supervisor(Module) ->

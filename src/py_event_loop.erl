@@ -196,6 +196,7 @@ init([]) ->
     case py_nif:event_loop_new() of
         {ok, Loop} ->
             ok = py_nif:event_loop_start(Loop),
+            ok = py_nif:event_loop_default(Loop),
             persistent_term:put(?KEY, Loop),
             {ok, Loop};
         {error, Reason} ->

@@ -16,12 +16,16 @@
 -export([worker_starter/1, event_loop_set_worker/2, event_loop_arm/1, event_loop_ready/1]).
 -export([event_loop_timeout/2, event_loop_wakeup/1]).
 
--export_type([context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
+-export([event_loop_default/1, callback_server/1, callback_reply/3, callback_names/2]).
+
+-export_type([call/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
 
 -opaque context() :: reference().
 %% A Python context: one thread of its own.
 -opaque event_loop() :: reference().
 %% An event loop.
+-type call() :: pos_integer().
+%% A call of Python to Erlang: as a context, the thread that waits for its answer.
 -type task_id() :: non_neg_integer().
 %% A task whose result is to come.
 -type kind() :: 0..2.
@@ -78,13 +82,13 @@ context_acquire(_Choice) -> ?NOT_LOADED.
 
 %% @private Runs a call, an expression or statements on a context.
 -spec context_call(
-    context() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
+    context() | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
 ) -> task_id() | result().
 context_call(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywords, _Flags) -> ?NOT_LOADED.
 
 %% @private The same without an answer.
 -spec context_cast(
-    context() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
+    context() | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
 ) -> ok | {error, term()}.
 context_cast(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywords, _Flags) -> ?NOT_LOADED.
 
@@ -154,3 +158,20 @@ event_loop_timeout(_Loop, _ParkId) -> ?NOT_LOADED.
 %% @doc Ends a wait on the loop, from any process.
 -spec event_loop_wakeup(event_loop()) -> ok | {error, closed}.
 event_loop_wakeup(_Loop) -> ?NOT_LOADED.
+
+%% @private Makes a loop the one for coroutines of code that has no loop.
+-spec event_loop_default(event_loop()) -> ok.
+event_loop_default(_Loop) -> ?NOT_LOADED.
+
+%% @private Names the process that gets `{python_call, Id, Process, Name, Arguments}'.
+-spec callback_server(pid()) -> ok.
+callback_server(_Pid) -> ?NOT_LOADED.
+
+%% @private Answers a call: 0 a value, 1 `{Class, Reason, Stack, Message}', 2 the name that is not registered. What
+%% comes back with `send' is the caller's to be told.
+-spec callback_reply(call(), 0..2, term()) -> ok | {send, pid(), reference()}.
+callback_reply(_Id, _Status, _Term) -> ?NOT_LOADED.
+
+%% @private Tells which functions are registered.
+-spec callback_names(add | remove | reset, [binary()]) -> ok.
+callback_names(_Change, _Names) -> ?NOT_LOADED.

@@ -6,8 +6,9 @@ the VM as well; what needs the VM then raises RuntimeError with advice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ._errors import ErlangError, NotRegisteredError, ProcessError
 from ._loop import ErlangEventLoop
 from ._mode import ExecutionMode, detect_mode
 from ._native import (
@@ -28,12 +29,15 @@ from ._run import new_event_loop, run
 __all__ = (
     "Atom",
     "Binary",
+    "ErlangError",
     "ErlangEventLoop",
     "EventLoopPolicy",
     "ExecutionMode",
     "Fun",
+    "NotRegisteredError",
     "Pid",
     "Port",
+    "ProcessError",
     "Ref",
     "atom",
     "detect_mode",
@@ -44,7 +48,27 @@ __all__ = (
 )
 
 
+if TYPE_CHECKING or INSIDE_VM:
+    from ._callbacks import (
+        ScheduleMarker,
+        async_call,
+        call,
+        consume_time_slice,
+        registered_function,
+        schedule,
+        schedule_inline,
+        schedule_py,
+        self,
+        send,
+        sleep,
+        spawn_task,
+        whereis,
+    )
+
+
 def __getattr__(name: str) -> Any:
-    if not INSIDE_VM and name in VM_FUNCTIONS:
+    if INSIDE_VM:
+        return registered_function(name)
+    if name in VM_FUNCTIONS:
         return unavailable(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

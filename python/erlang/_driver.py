@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import _erlang
 
 from ._loop import ErlangEventLoop
 
-__all__ = ["drive"]
+__all__ = ["drive", "loop_of"]
 
 _GRACE_SECONDS = 5.0
+_START_SECONDS = 5.0
+
+
+_loops: dict[int, ErlangEventLoop] = {}
+_changed = threading.Condition()
+
+
+def loop_of(handle: int) -> ErlangEventLoop:
+    """The loop that a thread of Erlang's drives on the core's loop ``handle``, whose thread was started."""
+    with _changed:
+        if not _changed.wait_for(lambda: handle in _loops, timeout=_START_SECONDS):
+            raise RuntimeError("the event loop of py_event_loop does not run")
+        return _loops[handle]
 
 
 def drive(handle: int) -> None:
@@ -22,6 +36,9 @@ def drive(handle: int) -> None:
     selector = _erlang.Selector(handle)
     loop = ErlangEventLoop(selector)
     asyncio.set_event_loop(loop)
+    with _changed:
+        _loops[handle] = loop
+        _changed.notify_all()
     try:
         while not selector.stopping:
             try:
@@ -30,6 +47,8 @@ def drive(handle: int) -> None:
                 continue
         _finish(loop)
     finally:
+        with _changed:
+            _loops.pop(handle, None)
         asyncio.set_event_loop(None)
         loop.close()
 

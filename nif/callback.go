@@ -1,0 +1,244 @@
+package main
+
+/*
+#include "atoms.h"
+#include "callback.h"
+#include "task.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"erlang_python/nif/internal/registry"
+)
+
+// pendingCall is a call of Python that Erlang has not answered. Its id, the handle in `calls`, goes with the message
+// to the callback server and comes back with the answer. Who answers depends on who waits:
+//
+//	waiter  a thread, in erlang.call
+//	future  a future of the loop with that handle (0: a loop that is not ours), in erlang.async_call
+//	task    nobody: the answer is that of a task which returned erlang.schedule()
+//
+// A call of a thread is used again, so its state says which id it is about: id<<3 | phase. The other two are used once,
+// and whoever removes them from the registry answers them.
+//
+//	waiting → answering → answered   who answers: the answer is written between the two steps
+//	waiting → withdrawn              the thread: timeout, or an exception
+type pendingCall struct {
+	state  atomic.Uint64
+	epoch  uint64 // of the callback server that it was sent to
+	c      *C.answer
+	waiter *waiter
+	future unsafe.Pointer
+	loop   uint64
+	task   *task
+}
+
+const (
+	callWaiting = iota
+	callAnswering
+	callAnswered
+	callWithdrawn
+)
+
+const callPhaseBits = 3
+
+var calls = registry.New[pendingCall]()
+
+// callbacks is what the callback server told the core.
+var callbacks struct {
+	server atomic.Pointer[C.ErlNifPid]
+	epoch  atomic.Uint64
+	names  sync.Map // string -> struct{}: the functions that are registered
+}
+
+// callbackServer is the process that starts callbacks; false when there is none.
+func callbackServer(to *C.ErlNifPid) bool {
+	server := callbacks.server.Load()
+	if server == nil {
+		return false
+	}
+	*to = *server
+	return true
+}
+
+// register makes the call waiting under a new id.
+func (p *pendingCall) register() uint64 {
+	p.epoch = callbacks.epoch.Load()
+	id := calls.Add(p)
+	p.state.Store(id<<callPhaseBits | callWaiting)
+	return id
+}
+
+func (p *pendingCall) id() uint64 { return p.state.Load() >> callPhaseBits }
+
+func (p *pendingCall) inPhase(id, phase uint64) bool {
+	return p.state.Load() == id<<callPhaseBits|phase
+}
+
+func (p *pendingCall) transition(id, from, to uint64) bool {
+	return p.state.CompareAndSwap(id<<callPhaseBits|from, id<<callPhaseBits|to)
+}
+
+// withdraw is the thread's decision not to wait any more: false when the answer came first, which is then complete.
+func (p *pendingCall) withdraw(id uint64) bool {
+	if p.transition(id, callWaiting, callWithdrawn) {
+		return true
+	}
+	for p.inPhase(id, callAnswering) {
+		runtime.Gosched()
+	}
+	return false
+}
+
+// answer gives the waiting thread its answer; a term of any environment, of which a copy is kept.
+func (p *pendingCall) answer(id uint64, status C.answer_status, term C.ERL_NIF_TERM) {
+	if !p.transition(id, callWaiting, callAnswering) {
+		return
+	}
+	p.c.status = C.int32_t(status)
+	p.c.term = C.enif_make_copy(p.c.env, term)
+	w := p.waiter
+	p.state.Store(id<<callPhaseBits | callAnswered)
+	w.waker.Wake()
+}
+
+// finish answers a call that was found under the id. When the answer is that of a task that somebody waits for, the
+// caller has to send it: the result is then the task, to be given back.
+func (p *pendingCall) finish(id uint64, status C.answer_status, term C.ERL_NIF_TERM) *task {
+	if p.waiter != nil {
+		p.answer(id, status, term)
+		return nil
+	}
+	if calls.Remove(id) == nil {
+		return nil
+	}
+	if p.task == nil {
+		p.resolve(status, term)
+		return nil
+	}
+	if !C.task_claim(p.task.c) {
+		tasks.put(p.task)
+		return nil
+	}
+	return p.task
+}
+
+// resolve brings the answer to the future: as a task of our loop, which runs it among the others, or through the main
+// thread to a loop that is not ours.
+func (p *pendingCall) resolve(status C.answer_status, term C.ERL_NIF_TERM) {
+	if l := loops.Get(p.loop); l != nil {
+		if t := tasks.get(); t != nil {
+			C.task_prepare_resolution(t.c, p.future, C.int32_t(status), term)
+			if accepted, _ := l.submit(t); accepted {
+				return
+			}
+			t.c.object = nil
+			tasks.put(t)
+		}
+	}
+	env := C.enif_alloc_env()
+	copied := C.enif_make_copy(env, term)
+	future := p.future
+	python.onMain(func() {
+		C.callback_resolve_threadsafe(python.main.state, future, C.int(status), env, copied)
+	})
+}
+
+// closeCalls answers all calls that were sent to a callback server before the one of that epoch.
+func closeCalls(epoch uint64) {
+	calls.Range(func(id uint64, p *pendingCall) bool {
+		if p.epoch >= epoch {
+			return true
+		}
+		if p.task != nil {
+			if calls.Remove(id) != nil {
+				p.task.fail(C.atoms.closed)
+			}
+			return true
+		}
+		p.finish(id, C.ANSWER_CLOSED, C.atoms.undefined)
+		return true
+	})
+}
+
+// endCallbacks ends the service of a session: what waits is answered as closed. Runs on the main thread.
+func endCallbacks() {
+	callbacks.server.Store(nil)
+	closeCalls(callbacks.epoch.Add(1))
+	waiters.Range(func(_ uint64, w *waiter) bool {
+		w.waker.Wake() // those that sleep look at the session
+		return true
+	})
+}
+
+// core_call_begin_async makes a call whose answer goes to a future, whose reference it takes unless the result is 0.
+//
+//export core_call_begin_async
+func core_call_begin_async(loop C.uint64_t, future unsafe.Pointer, to *C.ErlNifPid) C.uint64_t {
+	defer guardCallback("call_begin_async")
+	if !callbackServer(to) {
+		return 0
+	}
+	p := &pendingCall{future: future, loop: uint64(loop)}
+	return C.uint64_t(p.register())
+}
+
+// core_call_begin_task makes a call whose answer is that of a task.
+//
+//export core_call_begin_task
+func core_call_begin_task(slot C.uint64_t, to *C.ErlNifPid) C.uint64_t {
+	defer guardCallback("call_begin_task")
+	if !callbackServer(to) {
+		return 0
+	}
+	p := &pendingCall{task: tasks.bySlot(uint64(slot))}
+	return C.uint64_t(p.register())
+}
+
+// core_call_forget takes back a call of a future or task that could not be sent, and drops the future: true unless it
+// was answered meanwhile.
+//
+//export core_call_forget
+func core_call_forget(id C.uint64_t) C.bool {
+	defer guardCallback("call_forget")
+	p := calls.Remove(uint64(id))
+	if p == nil {
+		return false
+	}
+	if p.future != nil {
+		dropLater(p.future)
+	}
+	return true
+}
+
+// dropLater gives up a reference to a Python object, soon. Safe on any thread, with or without the GIL.
+func dropLater(object unsafe.Pointer) {
+	python.onMain(func() { C.callback_drop(python.main.state, object) })
+}
+
+//export core_callback_known
+func core_callback_known(text *C.char, size C.int) C.int {
+	defer guardCallback("callback_known")
+	if _, found := callbacks.names.Load(C.GoStringN(text, size)); found {
+		return 1
+	}
+	return 0
+}
+
+// submitNested has the thread that waits in a call run a task; false when it does not wait any more.
+func submitNested(id uint64, t *task) bool {
+	p := calls.Get(id)
+	return p != nil && p.waiter != nil && p.waiter.submit(p, id, t)
+}
+
+// nestedPromising tells whether the thread that waits in a call would see a task at once.
+func nestedPromising(id uint64) bool {
+	p := calls.Get(id)
+	return p != nil && p.waiter != nil && p.waiter.watching.Load()
+}

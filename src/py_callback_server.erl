@@ -1,0 +1,112 @@
+%% @private Starts a process for each call of Python and tells the core when one of them dies without an answer.
+%%
+%% A plain process: it is on the way of every call, and does nothing but spawn.
+-module(py_callback_server).
+
+-export([start_link/0, init/1]).
+-export([system_continue/3, system_terminate/4, system_code_change/4]).
+
+-define(CONTEXT, '$erlang_python_context').
+-define(VALUE, 0).
+-define(FAILURE, 1).
+-define(NOT_REGISTERED, 2).
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    proc_lib:start_link(?MODULE, init, [self()]).
+
+-spec init(pid()) -> no_return().
+init(Parent) ->
+    true = register(?MODULE, self()),
+    ok = py_nif:callback_server(self()),
+    proc_lib:init_ack(Parent, {ok, self()}),
+    loop(Parent, #{}).
+
+%% Calls: monitor of a process => the call that it executes.
+loop(Parent, Calls) ->
+    receive
+        {python_call, Id, Process, Name, Arguments} ->
+            {_, Monitor} = spawn_monitor(fun() -> execute(Id, Process, Name, Arguments) end),
+            loop(Parent, Calls#{Monitor => Id});
+        {'DOWN', Monitor, process, _, normal} ->
+            loop(Parent, maps:remove(Monitor, Calls));
+        {'DOWN', Monitor, process, _, Reason} ->
+            case maps:take(Monitor, Calls) of
+                {Id, Others} ->
+                    fail(Id, exit, Reason, []),
+                    loop(Parent, Others);
+                error ->
+                    loop(Parent, Calls)
+            end;
+        {system, From, Request} ->
+            sys:handle_system_msg(Request, From, Parent, ?MODULE, [], Calls);
+        _ ->
+            loop(Parent, Calls)
+    end.
+
+-spec system_continue(pid(), [sys:dbg_opt()], map()) -> no_return().
+system_continue(Parent, _Debug, Calls) ->
+    loop(Parent, Calls).
+
+-spec system_terminate(term(), pid(), [sys:dbg_opt()], map()) -> no_return().
+system_terminate(Reason, _Parent, _Debug, _Calls) ->
+    exit(Reason).
+
+-spec system_code_change(map(), module(), term(), term()) -> {ok, map()}.
+system_code_change(Calls, _Module, _OldVersion, _Extra) ->
+    {ok, Calls}.
+
+%%% The process of a call
+
+execute(Id, Process, Name, Arguments) ->
+    %% py:call goes to the thread that waits for this call.
+    put(?CONTEXT, Id),
+    adopt_group_leader(Process),
+    case py_callback:lookup(Name) of
+        {ok, Callback} ->
+            try apply_callback(Callback, Arguments) of
+                Value -> reply(Id, ?VALUE, Value)
+            catch
+                Class:Reason:Stack -> fail(Id, Class, Reason, Stack)
+            end;
+        error ->
+            reply(Id, ?NOT_REGISTERED, Name)
+    end.
+
+apply_callback({Module, Function}, Arguments) -> Module:Function(Arguments);
+apply_callback(Fun, Arguments) -> Fun(Arguments).
+
+adopt_group_leader(undefined) -> ok;
+adopt_group_leader(Process) ->
+    case process_info(Process, group_leader) of
+        {group_leader, Leader} -> group_leader(Leader, self());
+        undefined -> ok
+    end.
+
+reply(Id, Status, Term) ->
+    case py_nif:callback_reply(Id, Status, Term) of
+        ok -> ok;
+        {send, Pid, Reference} -> Pid ! {async_result, Reference, result(Status, Term)}
+    end.
+
+%% What a task that returned erlang.schedule() is answered with.
+result(?VALUE, Value) -> {ok, Value};
+result(?FAILURE, {_, _, _, Message}) -> {error, {<<"erlang.ErlangError">>, Message}};
+result(?NOT_REGISTERED, Name) ->
+    {error, {<<"erlang.NotRegisteredError">>, <<"no Erlang function is registered as '", Name/binary, "'">>}}.
+
+fail(Id, Class, Reason, Stack) ->
+    %% ~P: a large reason must not become a message of megabytes.
+    Message = text("~ts: ~0tP", [Class, Reason, 40]),
+    reply(Id, ?FAILURE, {Class, Reason, stack_text(Class, Reason, Stack), Message}).
+
+stack_text(_, _, []) -> <<>>;
+stack_text(Class, Reason, Stack) ->
+    try
+        text("~ts", [erl_error:format_exception(Class, Reason, Stack)])
+    catch
+        _:_ -> text("~0tP", [Stack, 100])
+    end.
+
+text(Format, Arguments) ->
+    unicode:characters_to_binary(io_lib:format(Format, Arguments)).
