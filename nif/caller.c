@@ -218,8 +218,8 @@ static PyMethodDef caller_methods[] = {
      "self()\n--\n\nThe Erlang process on whose behalf this code runs."},
     {"whereis", caller_whereis, METH_O,
      "whereis(name)\n--\n\nThe local process that is registered under the name, or None."},
-    {"send", (PyCFunction)(void (*)(void))caller_send, METH_FASTCALL,
-     "send(destination, message)\n--\n\nSends a message to a Pid, a name or (name, node)."},
+    {"send_message", (PyCFunction)(void (*)(void))caller_send, METH_FASTCALL,
+     "send_message(destination, message)\n--\n\nSends a message to a Pid, a name or (name, node)."},
     {NULL, NULL, 0, NULL},
 };
 

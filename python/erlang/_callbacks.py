@@ -43,7 +43,7 @@ schedule = _erlang.schedule
 schedule_inline = _erlang.schedule_inline
 schedule_py = _erlang.schedule_py
 self = _erlang.self
-send = _erlang.send
+send = _erlang.send_message
 whereis = _erlang.whereis
 
 
