@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 #include "atoms.h"
+#include "callback_state.h"
 #include "callback_thread.h"
 #include "caller.h"
 #include "convert.h"
@@ -11,6 +12,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+
+/* The main interpreter's; python_state.c says what sub-interpreters need. */
+static callback_state main_state;
+
+callback_state *callback_state_get(void) { return &main_state; }
 
 /* ---- Answers ---- */
 
@@ -55,7 +61,7 @@ static PyObject *failure_exception(ErlNifEnv *env, ERL_NIF_TERM term) {
     const ERL_NIF_TERM *parts;
     int arity;
     if (!enif_get_tuple(env, term, &arity, &parts) || arity != 4) {
-        return PyObject_CallFunction(python_state_get()->erlang_error, "s", "unknown error");
+        return PyObject_CallFunction(callback_state_get()->erlang_error, "s", "unknown error");
     }
     PyObject *exception = NULL;
     PyObject *message = text_of(env, parts[3]);
@@ -63,7 +69,7 @@ static PyObject *failure_exception(ErlNifEnv *env, ERL_NIF_TERM term) {
     PyObject *reason = message != NULL ? reason_of(env, parts[1], message) : NULL;
     PyObject *stack = text_of(env, parts[2]);
     if (class != NULL && reason != NULL && stack != NULL) {
-        exception = PyObject_CallFunctionObjArgs(python_state_get()->erlang_error, message, class,
+        exception = PyObject_CallFunctionObjArgs(callback_state_get()->erlang_error, message, class,
                                                  reason, stack, NULL);
     }
     Py_XDECREF(class);
@@ -75,7 +81,7 @@ static PyObject *failure_exception(ErlNifEnv *env, ERL_NIF_TERM term) {
 
 /* A new exception for an answer that is no value; NULL with an exception set. */
 static PyObject *answer_exception(int status, ErlNifEnv *env, ERL_NIF_TERM term) {
-    python_state *state = python_state_get();
+    callback_state *state = callback_state_get();
     if (status == ANSWER_ERROR) {
         return failure_exception(env, term);
     }
@@ -186,7 +192,7 @@ static void raise_closed(void) {
 /* Makes the interpreter look for exceptions that other threads raised in this one: it does where a
  * function begins. */
 static bool check_interrupt(void) {
-    PyObject *result = PyObject_CallNoArgs(python_state_get()->no_operation);
+    PyObject *result = PyObject_CallNoArgs(callback_state_get()->no_operation);
     Py_XDECREF(result);
     return result != NULL;
 }
@@ -360,7 +366,7 @@ static uint64_t loop_handle(PyObject *loop) {
         PyErr_Clear();
         return 0;
     }
-    uint64_t handle = PyObject_TypeCheck(object, python_state_get()->selector_type)
+    uint64_t handle = PyObject_TypeCheck(object, callback_state_get()->selector_type)
                           ? ((selector *)object)->handle
                           : 0;
     Py_DECREF(object);
@@ -368,7 +374,7 @@ static uint64_t loop_handle(PyObject *loop) {
 }
 
 static PyObject *callback_async_call(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    python_state *state = python_state_get();
+    callback_state *state = callback_state_get();
     request r;
     if (count < 1) {
         PyErr_SetString(PyExc_TypeError, "the name of the Erlang function is missing");
@@ -404,7 +410,7 @@ static PyObject *callback_async_call(PyObject *module, PyObject *const *args, Py
 
 /* future.set_result(value) or set_exception(value) unless it is done, say cancelled. */
 static PyObject *set_future(PyObject *future, bool failed, PyObject *value) {
-    python_state *state = python_state_get();
+    callback_state *state = callback_state_get();
     PyObject *done = PyObject_CallMethodNoArgs(future, state->string_done);
     if (done != Py_False) {
         return done;
@@ -469,7 +475,7 @@ void callback_resolve_threadsafe(void *thread_state, void *object, int status, E
     PyObject *value = answer_object(status, env, term, &failed);
     PyObject *loop = value != NULL ? PyObject_CallMethod(future, "get_loop", NULL) : NULL;
     PyObject *handle = loop != NULL ? PyObject_CallMethod(loop, "call_soon_threadsafe", "OOOO",
-                                                          python_state_get()->set_future, future,
+                                                          callback_state_get()->set_future, future,
                                                           failed ? Py_True : Py_False, value)
                                     : NULL;
     /* A loop that is closed has nobody left who waits. */
@@ -555,7 +561,8 @@ static bool import_name(PyObject **target, const char *module_name, const char *
     return *target != NULL;
 }
 
-bool callback_setup(python_state *state, PyObject *module) {
+bool callback_setup(PyObject *module) {
+    callback_state *state = callback_state_get();
     state->string_create_future = PyUnicode_InternFromString("create_future");
     state->string_done = PyUnicode_InternFromString("done");
     state->string_set_result = PyUnicode_InternFromString("set_result");
@@ -564,6 +571,8 @@ bool callback_setup(python_state *state, PyObject *module) {
     return state->string_create_future != NULL && state->string_done != NULL &&
            state->string_set_result != NULL && state->string_set_exception != NULL &&
            state->no_operation != NULL && PyModule_AddFunctions(module, callback_methods) == 0 &&
+           (state->selector_type = (PyTypeObject *)PyObject_GetAttrString(module, "Selector")) !=
+               NULL &&
            (state->set_future = PyObject_GetAttrString(module, "_set_future")) != NULL &&
            import_name(&state->get_running_loop, "asyncio.events", "get_running_loop") &&
            import_name(&state->erlang_error, "erlang._errors", "ErlangError") &&

@@ -59,6 +59,6 @@ PyObject *callback_resolve(task *t);
 bool callback_schedule(task *t, PyObject *name, PyObject *const *args, Py_ssize_t count);
 
 /* Adds the functions to the module. False with an exception set. */
-bool callback_setup(python_state *state, PyObject *module);
+bool callback_setup(PyObject *module);
 
 #endif

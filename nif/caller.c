@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 #include "atoms.h"
+#include "callback_state.h"
 #include "callback_thread.h"
 #include "convert.h"
 #include "python_types.h"
@@ -20,7 +21,7 @@ PyObject *caller_bind(task *t) {
     PyObject *token = NULL;
     PyObject *process = opaque_from_term(t->env, t->caller.pid);
     if (process != NULL) {
-        token = PyContextVar_Set(python_state_get()->process_variable, process);
+        token = PyContextVar_Set(callback_state_get()->process_variable, process);
         Py_DECREF(process);
     }
     PyErr_Clear();
@@ -29,7 +30,7 @@ PyObject *caller_bind(task *t) {
 
 void caller_unbind(PyObject *token) {
     if (token != NULL) {
-        PyContextVar_Reset(python_state_get()->process_variable, token);
+        PyContextVar_Reset(callback_state_get()->process_variable, token);
         Py_DECREF(token);
         PyErr_Clear();
     }
@@ -41,7 +42,7 @@ bool caller_process(ErlNifPid *process) {
         return true;
     }
     PyObject *value = NULL;
-    if (PyContextVar_Get(python_state_get()->process_variable, NULL, &value) != 0) {
+    if (PyContextVar_Get(callback_state_get()->process_variable, NULL, &value) != 0) {
         PyErr_Clear();
         return false;
     }
@@ -57,13 +58,13 @@ bool caller_process(ErlNifPid *process) {
 }
 
 static PyObject *process_error(const char *format, PyObject *object) {
-    return PyErr_Format(python_state_get()->process_error, format, object);
+    return PyErr_Format(callback_state_get()->process_error, format, object);
 }
 
 static PyObject *caller_self(PyObject *module, PyObject *unused) {
     ErlNifPid process;
     if (!caller_process(&process)) {
-        PyErr_SetString(python_state_get()->process_error,
+        PyErr_SetString(callback_state_get()->process_error,
                         "this code runs on behalf of no Erlang process");
         return NULL;
     }
@@ -131,7 +132,7 @@ static bool send_remote(ErlNifEnv *env, ERL_NIF_TERM destination, ERL_NIF_TERM m
         !enif_send(
             NULL, &sender, env,
             enif_make_tuple3(env, enif_make_atom(env, "python_send"), destination, message))) {
-        PyErr_SetString(python_state_get()->process_error,
+        PyErr_SetString(callback_state_get()->process_error,
                         "the application erlang_python is not running");
         return false;
     }
@@ -223,7 +224,8 @@ static PyMethodDef caller_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-bool caller_setup(python_state *state, PyObject *module) {
+bool caller_setup(PyObject *module) {
+    callback_state *state = callback_state_get();
     state->process_variable = PyContextVar_New("erlang.self", NULL);
     return state->process_variable != NULL &&
            PyModule_AddObjectRef(module, "process_variable", state->process_variable) == 0 &&

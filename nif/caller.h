@@ -25,6 +25,6 @@ PyObject *caller_bind(task *t);
 void caller_unbind(PyObject *token);
 
 /* Adds self(), send(), whereis(). False with an exception set. */
-bool caller_setup(python_state *state, PyObject *module);
+bool caller_setup(PyObject *module);
 
 #endif

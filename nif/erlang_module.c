@@ -7,15 +7,10 @@
 #include "socket_io.h"
 
 static int module_exec(PyObject *module) {
-    if (!python_state_setup(module)) {
-        return -1;
-    }
-    python_state *state = python_state_get();
-    return selector_setup(state, module) && schedule_setup(state, module) &&
-                   caller_setup(state, module) && callback_setup(state, module) &&
-                   socket_io_setup(module)
-               ? 0
-               : -1;
+    bool done = python_state_setup(module) && selector_setup(python_state_get(), module) &&
+                socket_io_setup(module) && schedule_setup(module) && caller_setup(module) &&
+                callback_setup(module);
+    return done ? 0 : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -80,25 +80,6 @@ typedef struct python_state {
     PyObject *cancelled_error;      /* asyncio.CancelledError */
     PyObject *ensure_future;        /* asyncio.ensure_future */
     PyObject *task_names;           /* ("loop", "eager_start"), keyword names for asyncio.Task */
-    PyTypeObject *selector_type;    /* _erlang.Selector */
-
-    /* callback.c */
-    PyObject *erlang_error;         /* erlang.ErlangError */
-    PyObject *not_registered_error; /* erlang.NotRegisteredError */
-    PyObject *process_error;        /* erlang.ProcessError */
-    PyObject *get_running_loop;     /* asyncio.get_running_loop */
-    PyObject *set_future;           /* _erlang._set_future */
-    PyObject *no_operation;         /* a function that does nothing */
-    PyObject *string_create_future; /* "create_future" */
-    PyObject *string_done;          /* "done" */
-    PyObject *string_set_result;    /* "set_result" */
-    PyObject *string_set_exception; /* "set_exception" */
-
-    /* caller.c */
-    PyObject *process_variable; /* contextvars.ContextVar of the process that a coroutine runs for */
-
-    /* schedule.c */
-    PyTypeObject *marker_type; /* erlang.ScheduleMarker */
 } python_state;
 
 /* The state of the interpreter that the calling thread is attached to. */

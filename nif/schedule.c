@@ -1,6 +1,7 @@
 #include "schedule.h"
 
 #include "callback.h"
+#include "callback_state.h"
 #include "resolve.h"
 
 #include <structmember.h>
@@ -82,7 +83,7 @@ static PyType_Spec marker_spec = {
 /* Takes nothing; adds a reference to each part that is kept. */
 static PyObject *marker_new(marker_kind kind, PyObject *callable, PyObject *module, PyObject *name,
                             PyObject *arguments, PyObject *keywords) {
-    marker *self = PyObject_GC_New(marker, python_state_get()->marker_type);
+    marker *self = PyObject_GC_New(marker, callback_state_get()->marker_type);
     if (self == NULL) {
         return NULL;
     }
@@ -97,7 +98,7 @@ static PyObject *marker_new(marker_kind kind, PyObject *callable, PyObject *modu
 }
 
 bool schedule_is_marker(PyObject *value) {
-    return Py_TYPE(value) == python_state_get()->marker_type;
+    return Py_TYPE(value) == callback_state_get()->marker_type;
 }
 
 bool schedule_is_erlang(PyObject *object) { return ((marker *)object)->kind == MARKER_ERLANG; }
@@ -319,7 +320,8 @@ static PyMethodDef schedule_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-bool schedule_setup(python_state *state, PyObject *module) {
+bool schedule_setup(PyObject *module) {
+    callback_state *state = callback_state_get();
     PyObject *type = PyType_FromModuleAndSpec(module, &marker_spec, NULL);
     state->marker_type = (PyTypeObject *)type;
     return type != NULL && PyModule_AddType(module, (PyTypeObject *)type) == 0 &&

@@ -34,6 +34,6 @@ bool schedule_is_erlang(PyObject *marker);
 /* A new time slice begins for consume_time_slice(). */
 void schedule_begin_slice(void);
 
-bool schedule_setup(python_state *state, PyObject *module);
+bool schedule_setup(PyObject *module);
 
 #endif

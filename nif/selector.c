@@ -608,6 +608,6 @@ bool selector_setup(python_state *state, PyObject *module) {
     bool done = state->selector_key != NULL && state->selector_mapping != NULL && type != NULL &&
                 PyModule_AddType(module, (PyTypeObject *)type) == 0 && handles_setup(state) &&
                 loop_run_setup(state, module);
-    state->selector_type = (PyTypeObject *)type;
+    Py_XDECREF(type);
     return done;
 }
