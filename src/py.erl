@@ -22,6 +22,9 @@
 -export([context/0, context/1]).
 -export([version/0, python_info/0, info/0, activate_venv/1]).
 
+-export([register_function/2, register_function/3, unregister_function/1]).
+-export([configure_logging/1, configure_output/1]).
+
 -export_type([options/0, error_reason/0]).
 
 -type options() :: #{
@@ -159,6 +162,43 @@ context(Choice) ->
     catch
         error:badarg -> error({bad_argument, context, Choice})
     end.
+
+%% @equiv py_callback:register(Name, Fun)
+-spec register_function(py_callback:name(), py_callback:callback()) -> ok.
+register_function(Name, Callback) ->
+    py_callback:register(Name, Callback).
+
+%% @doc Makes `Module:Function/1', which gets the list of Python's arguments, known to Python under a name.
+-spec register_function(py_callback:name(), module(), atom()) -> ok.
+register_function(Name, Module, Function) ->
+    py_callback:register(Name, {Module, Function}).
+
+%% @equiv py_callback:unregister(Name)
+-spec unregister_function(py_callback:name()) -> ok.
+unregister_function(Name) ->
+    py_callback:unregister(Name).
+
+%% @doc Sends what Python's `logging' logs at a level and above to `logger'; `logger' names a logger of Python, default
+%% is the root.
+-spec configure_logging(#{level => debug | info | warning | error | critical, logger => binary()}) ->
+    ok | {error, error_reason()}.
+configure_logging(Options) ->
+    py_task:check_options(Options, [level, logger]),
+    Level = maps:get(level, Options, info),
+    lists:member(Level, [debug, info, warning, error, critical]) orelse error({bad_option, level, Level}),
+    Logger = maps:get(logger, Options, none),
+    done(call('erlang._logging', configure, [atom_to_binary(Level), Logger])).
+
+%% @doc Where `print' and what Python writes to stderr goes: to the group leader of the process on whose behalf Python
+%% runs, or to the VM's own output, as it does unless this was called.
+-spec configure_output(group_leader | vm) -> ok | {error, error_reason()}.
+configure_output(To) when To =:= group_leader; To =:= vm ->
+    done(call('erlang._logging', setup_output, [atom_to_binary(To)]));
+configure_output(Other) ->
+    error({bad_argument, output, Other}).
+
+done({ok, none}) -> ok;
+done({error, Reason}) -> {error, Reason}.
 
 %% @doc The version of this application.
 -spec version() -> binary().

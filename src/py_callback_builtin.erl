@@ -6,9 +6,12 @@
 -spec all() -> [{binary(), py_callback:callback()}].
 all() ->
     [
-        {<<"_py_put_chars">>, fun put_chars/1}
+        {<<"_py_put_chars">>, fun put_chars/1},
+        {<<"_py_log_flush">>, fun log_flush/1}
     ].
 
-%% The process of a callback has the group leader of the process on whose behalf Python runs.
-put_chars([Text]) ->
-    io:put_chars(Text).
+put_chars([Process, Text]) ->
+    py_log:put_chars(Process, Text).
+
+log_flush([]) ->
+    py_log:flush().

@@ -64,6 +64,7 @@ if TYPE_CHECKING or INSIDE_VM:
         spawn_task,
         whereis,
     )
+    from ._logging import setup_logging, setup_output
 
 
 def __getattr__(name: str) -> Any:
