@@ -38,10 +38,13 @@ def _patterns(results: report.Report, machine: vm.VirtualMachine, quick: bool) -
             "fire and collect 10,000": ("collect", work, 10_000, 1 if quick else 5),
         }
         for pattern, (function, *arguments) in patterns.items():
+            before = process.usage(machine.pid)
             answer = machine.apply("bench_task_cases", function, *arguments)
+            cpu = process.usage(machine.pid).cpu - before.cpu
             assert answer["tasks"] > 0
             goal = _GOALS.get((pattern, name))
             results.add(pattern, name, "tasks/s", answer["per_second"], goal=goal)
+            results.add(pattern, f"{name}, CPU of each", "us", cpu / answer["all"] * 1e6)
 
 
 def _all_at_once(results: report.Report, machine: vm.VirtualMachine, quick: bool) -> None:

@@ -6,13 +6,16 @@
 %% {Module, Function, Arguments, Expected result}
 -type work() :: {atom(), atom(), [term()], term()}.
 
+%% The answers have the number of tasks that were timed, and of `all' that ran, with those that warm up.
+
 %% @doc One process that waits for each task: `run'.
 -spec sequential(py_event_loop | py_event_loop_pool, atom(), pos_integer()) -> map().
 sequential(Api, Name, Count) ->
     {Module, Function, Arguments, Expected} = work(Name),
     Work = fun() -> {ok, Expected} = Api:run(Module, Function, Arguments) end,
-    _ = bench_processes:rate(1, max(1, Count div 10), Work),
-    #{tasks => Count, per_second => bench_processes:rate(1, Count, Work)}.
+    Warm = max(1, Count div 10),
+    _ = bench_processes:rate(1, Warm, Work),
+    #{tasks => Count, all => Count + Warm, per_second => bench_processes:rate(1, Count, Work)}.
 
 %% @doc The same by `create_task' and `await'.
 -spec sequential_await(py_event_loop | py_event_loop_pool, atom(), pos_integer()) -> map().
@@ -29,8 +32,13 @@ processes(Api, Processes, Name, Count) ->
     {Module, Function, Arguments, Expected} = work(Name),
     Work = fun() -> {ok, Expected} = Api:await(Api:create_task(Module, Function, Arguments)) end,
     Each = Count div Processes,
-    _ = bench_processes:rate(Processes, max(1, Each div 10), Work),
-    #{tasks => Each * Processes, per_second => bench_processes:rate(Processes, Each, Work)}.
+    Warm = max(1, Each div 10),
+    _ = bench_processes:rate(Processes, Warm, Work),
+    #{
+        tasks => Each * Processes,
+        all => (Each + Warm) * Processes,
+        per_second => bench_processes:rate(Processes, Each, Work)
+    }.
 
 %% @doc One process that submits Count tasks, then awaits them all; the mean of Repeats such rounds.
 -spec collect(atom(), pos_integer(), pos_integer()) -> map().
@@ -41,7 +49,7 @@ collect(Name, Count, Repeats) ->
         bench_clock:rate(Count, fun() -> ok = submit_and_await(Task, Count) end)
      || _ <- lists:seq(1, Repeats)
     ],
-    #{tasks => Count * Repeats, per_second => lists:sum(Rates) / length(Rates)}.
+    #{tasks => Count * Repeats, all => Count * (Repeats + 1), per_second => lists:sum(Rates) / length(Rates)}.
 
 -spec submit_and_await(work(), pos_integer()) -> ok.
 submit_and_await({Module, Function, Arguments, Expected}, Count) ->
