@@ -29,8 +29,18 @@ static PyObject *get_dotted(PyObject *object, PyObject *path) {
     return object;
 }
 
-/* True when the exception that is set says that `name` itself, and nothing that it imports, does
- * not exist. */
+/* True when `path` is `name` or leads on from it after a dot. */
+static bool begins_with(PyObject *path, PyObject *name) {
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name);
+    Py_ssize_t path_length = PyUnicode_GET_LENGTH(path);
+    if (path_length < length || PyUnicode_Tailmatch(path, name, 0, length, -1) != 1) {
+        return false;
+    }
+    return path_length == length || PyUnicode_READ_CHAR(path, length) == '.';
+}
+
+/* True when the exception that is set says that `name` itself or its parent, and nothing that they
+ * import, does not exist. */
 static bool is_missing(PyObject *name) {
     if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
         return false;
@@ -41,8 +51,7 @@ static bool is_missing(PyObject *name) {
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *missing = PyObject_GetAttrString(value, "name");
-    bool same =
-        missing != NULL && PyUnicode_Check(missing) && PyUnicode_Compare(missing, name) == 0;
+    bool same = missing != NULL && PyUnicode_Check(missing) && begins_with(name, missing);
     Py_XDECREF(missing);
     PyErr_Clear();
     PyErr_Restore(type, value, traceback);

@@ -42,6 +42,25 @@ static bool arguments_push(argument_vector *arguments, PyObject *item) {
     return true;
 }
 
+/* Only an atom and a binary can be the same name; Python would keep the last of the two. */
+static bool names_differ(PyObject *names, size_t atoms) {
+    Py_ssize_t count = PyTuple_GET_SIZE(names);
+    if (atoms == 0 || atoms == (size_t)count) {
+        return true;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        for (Py_ssize_t j = 0; j < i; j++) {
+            if (PyUnicode_Compare(PyTuple_GET_ITEM(names, j), name) == 0) {
+                PyErr_Format(PyExc_TypeError,
+                             "keyword argument %U is given as an atom and as a binary", name);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_TERM map,
                                    size_t size) {
     arguments->names = PyTuple_New((Py_ssize_t)size);
@@ -55,6 +74,7 @@ static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, E
     }
     bool good = true;
     Py_ssize_t index = 0;
+    size_t atoms = 0;
     ERL_NIF_TERM key;
     ERL_NIF_TERM value;
     while (good && enif_map_iterator_get_pair(env, &iterator, &key, &value)) {
@@ -62,12 +82,13 @@ static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, E
         good = name != NULL;
         if (good) {
             PyTuple_SET_ITEM(arguments->names, index++, name);
+            atoms += enif_is_atom(env, key) ? 1 : 0;
             good = arguments_push(arguments, term_to_python(env, value));
         }
         enif_map_iterator_next(env, &iterator);
     }
     enif_map_iterator_destroy(env, &iterator);
-    return good;
+    return good && names_differ(arguments->names, atoms);
 }
 
 static bool arguments_fill(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_TERM list,
@@ -122,7 +143,11 @@ static PyObject *main_namespace(void) {
 }
 
 static PyObject *compile_source(task *t, int start) {
-    PyObject *source = name_to_python_string(t->env, t->function, "code");
+    ErlNifBinary binary;
+    PyObject *source =
+        enif_inspect_binary(t->env, t->function, &binary)
+            ? PyUnicode_DecodeUTF8((const char *)binary.data, (Py_ssize_t)binary.size, "strict")
+            : name_to_python_string(t->env, t->function, "variable");
     if (source == NULL) {
         return NULL;
     }
@@ -140,6 +165,20 @@ static PyObject *compile_source(task *t, int start) {
     return code;
 }
 
+/* Anything but a str would be there and could not be found. */
+static bool are_names(PyObject *names) {
+    PyObject *name;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(names, &position, &name, NULL)) {
+        if (!PyUnicode_CheckExact(name)) {
+            PyErr_Format(PyExc_TypeError, "the name of a variable must be a str, not %s",
+                         Py_TYPE(name)->tp_name);
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * The names that the caller gives join a copy of __main__'s: as locals they would not be seen
  * inside comprehensions and lambdas.
@@ -154,7 +193,7 @@ static PyObject *evaluate_expression(task *t) {
     PyObject *globals = NULL;
     if (count > 0) {
         PyObject *names = term_to_python(t->env, t->keywords);
-        globals = names != NULL ? PyDict_Copy(namespace) : NULL;
+        globals = names != NULL && are_names(names) ? PyDict_Copy(namespace) : NULL;
         if (globals != NULL && PyDict_Update(globals, names) != 0) {
             Py_CLEAR(globals);
         }

@@ -125,7 +125,7 @@ cast(Module, Function, Arguments, Keywords) ->
         Result ->
             Result
     catch
-        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({context, own}, Module, Function, Arguments, Keywords)
     end.
 
 %% @equiv async_call(Module, Function, Arguments, #{})
@@ -321,7 +321,7 @@ run(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout) ->
         Result ->
             Result
     catch
-        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({context, Context}, Module, Function, Arguments, Keywords)
     end.
 
 %% The context that the process remembers may be of an earlier run of the application.

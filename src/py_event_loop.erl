@@ -152,7 +152,7 @@ run_on(Loop, Module, Function, Arguments, Options) ->
         Result ->
             Result
     catch
-        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.
 
 %% @private
@@ -167,7 +167,7 @@ create_task_on(Loop, Module, Function, Arguments, Keywords, Flags) ->
             self() ! {async_result, Reference, Error},
             Reference
     catch
-        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.
 
 %% @private
@@ -177,7 +177,7 @@ spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
     try
         py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, Module, Function, Arguments, Keywords, 1)
     catch
-        error:badarg -> py_task:reject(Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.
 
 loop() ->

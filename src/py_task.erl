@@ -1,7 +1,7 @@
 %% @private What the calls into Python share: their options, and what a wrong argument is answered with.
 -module(py_task).
 
--export([flags/1, keywords/1, timeout/2, reject/4, check_options/2]).
+-export([flags/1, keywords/1, timeout/2, reject/5, check_options/2]).
 
 -define(TRACEBACK, 1).
 -define(ARRAYS_AS_BINARY, 2).
@@ -24,7 +24,8 @@ flag(_, _, Flags) -> Flags.
 
 %% @doc The keyword arguments in the options.
 -spec keywords(map()) -> map().
-keywords(#{kwargs := Keywords}) -> Keywords;
+keywords(#{kwargs := Keywords}) when is_map(Keywords) -> Keywords;
+keywords(#{kwargs := Other}) -> error({bad_option, kwargs, Other});
 keywords(_) -> #{}.
 
 %% @doc The timeout in the options.
@@ -45,14 +46,14 @@ check_options(Options, Known) when is_map(Options) ->
 check_options(Options, _) ->
     error({bad_argument, options, Options}).
 
-%% @doc Says which argument it was that the core refused.
--spec reject(term(), term(), term(), term()) -> no_return().
-reject(Module, Function, Arguments, Keywords) ->
+%% @doc Says which argument it was that the core refused; the last that it may be is the context or loop.
+-spec reject({context | loop, term()}, term(), term(), term(), term()) -> no_return().
+reject({Kind, Target}, Module, Function, Arguments, Keywords) ->
     is_name(Module) orelse error({bad_argument, module, Module}),
     is_name(Function) orelse error({bad_argument, function, Function}),
     is_proper_list(Arguments) orelse error({bad_argument, args, Arguments}),
     is_map(Keywords) orelse error({bad_argument, kwargs, Keywords}),
-    error(badarg).
+    error({bad_argument, Kind, Target}).
 
 is_name(Name) -> is_atom(Name) orelse is_binary(Name).
 
