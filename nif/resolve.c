@@ -76,14 +76,15 @@ static PyObject *import_dotted(PyObject *name) {
     PyObject *parent_name = PyUnicode_Substring(name, 0, dot);
     PyObject *attribute = PyUnicode_Substring(name, dot + 1, PyUnicode_GET_LENGTH(name));
     PyObject *parent = parent_name != NULL ? import_dotted(parent_name) : NULL;
+    bool of_module = parent != NULL && PyModule_Check(parent);
     if (parent != NULL && attribute != NULL) {
         object = PyObject_GetAttr(parent, attribute);
     }
     Py_XDECREF(parent);
     Py_XDECREF(parent_name);
     Py_XDECREF(attribute);
-    if (object == NULL && (parent == NULL || PyErr_ExceptionMatches(PyExc_AttributeError))) {
-        /* The name as it was asked for is the better message. */
+    if (object == NULL && of_module && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        /* What is missing may have been meant as a module. */
         PyErr_Clear();
         PyErr_Restore(type, value, traceback);
         return NULL;
