@@ -117,10 +117,10 @@ class _Bench:
         cpu = used / figures["all"] * 1e6
         self._results.add(case.name, f"{loop}, CPU of each", "us", cpu, _CLASSES[loop])
 
-    def ceiling(self, seconds: float) -> None:
+    def ceiling(self, served: list[_Served], seconds: float) -> None:
         """What the client reaches with a server in Go."""
         with self._client.echo_server() as port:
-            for case in _SERVED:
+            for case in served:
                 if case.scenario == "tcp protocol":
                     figures = self._client.run(case.network, port, case.connections, seconds)
                     self._add(case.name, "limit of the client", figures, "Go, epoll")
@@ -180,13 +180,12 @@ def _round(
             if loop != _TASK:
                 bench.micro(case, loop, counts[1 if quick else 0])
     seconds = 0.3 if quick else 3.0
+    if quick:
+        served = [case for case in served if case.connections < 1000 and case.network != "http"]
     for case in served:
-        if quick and (case.connections == 1000 or case.network == "http"):
-            continue
         for loop in loops:
             bench.served(case, loop, seconds)
-    if served:
-        bench.ceiling(seconds)
+    bench.ceiling(served, seconds)
 
 
 if __name__ == "__main__":
