@@ -114,7 +114,7 @@ def substitute(group: str, new_selector: Callable[[], Any] | None) -> tuple[type
     counts = {"loops": 0}
     loop_class = _loop_class(new_selector, counts)
     policy_class = _policy_class(loop_class)
-    from erlang._transport import _ErlangSocketTransport
+    from erlang._transport import _ErlangDatagramTransport, _ErlangSocketTransport
 
     class BaseSelectorLoopUnderTest(loop_class):
         """Like asyncio's class of that place in the hierarchy, it has no native sendfile."""
@@ -135,6 +135,7 @@ def substitute(group: str, new_selector: Callable[[], Any] | None) -> tuple[type
         {
             "BaseSelectorEventLoop": BaseSelectorLoopUnderTest,
             "_SelectorSocketTransport": _ErlangSocketTransport,
+            "_SelectorDatagramTransport": _ErlangDatagramTransport,
         },
     )
     if group != "test_unix_events":
