@@ -3,12 +3,13 @@
 #   ERLANG_PYTHON_OPTIMISATION        flags that compile C, of the shim and of the core
 #   ERLANG_PYTHON_LINK_OPTIMISATION   flags that link it
 #   ERLANG_PYTHON_GO_OPTIMISATION     environment of the Go compiler, as NAME=VALUE
-#
-# Go takes the profile nif/default.pgo by itself, in every build.
+#   ERLANG_PYTHON_GO_PROFILE          value of its option -pgo
 if(NOT PERF_BUILD)
     set(ERLANG_PYTHON_OPTIMISATION -O2 -g)
     set(ERLANG_PYTHON_LINK_OPTIMISATION "")
     set(ERLANG_PYTHON_GO_OPTIMISATION "")
+    # With a profile Go compiles its whole standard library again, which doubles the time of a first build.
+    set(ERLANG_PYTHON_GO_PROFILE off)
     return()
 endif()
 
@@ -25,6 +26,8 @@ endif()
 set(ERLANG_PYTHON_OPTIMISATION -O3 -g ${lto} -march=native -ffast-math -fno-finite-math-only -funroll-loops)
 set(ERLANG_PYTHON_LINK_OPTIMISATION -O3 ${lto} -march=native)
 set(ERLANG_PYTHON_GO_OPTIMISATION "")
+# nif/default.pgo, which scripts/refresh-pgo.sh makes.
+set(ERLANG_PYTHON_GO_PROFILE auto)
 
 # GOAMD64 of this processor, from the same source that -march=native uses.
 execute_process(COMMAND "${CMAKE_C_COMPILER}" -march=native -dM -E -x c /dev/null
