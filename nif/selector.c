@@ -407,7 +407,21 @@ static void selector_release(selector *self) {
     }
 }
 
+/* The loop's native methods need the selector; asyncio's own work, or say that the loop is closed,
+ * without. */
+static void detach_loop(selector *self) {
+    PyObject *loop = self->loop;
+    self->loop = NULL;
+    if (loop != NULL) {
+        PyObject *done = PyObject_CallMethod(loop, "_forget_native_handles", NULL);
+        Py_XDECREF(done);
+        PyErr_Clear();
+        Py_DECREF(loop);
+    }
+}
+
 static PyObject *selector_close(selector *self, PyObject *unused) {
+    detach_loop(self);
     selector_release(self);
     PyDict_Clear(self->keys);
     Py_CLEAR(self->map);

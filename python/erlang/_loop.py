@@ -6,11 +6,11 @@ import asyncio
 import heapq
 import sys
 import time
-from asyncio import base_events, constants, sslproto
+from asyncio import base_events, constants
 from typing import Any, NoReturn
 
 from ._native import require_vm
-from ._transport import _ErlangDatagramTransport, _ErlangSocketTransport
+from ._transport import _ErlangDatagramTransport, _ErlangSocketTransport, _ErlangSSLProtocol
 
 __all__ = ("ErlangEventLoop",)
 
@@ -30,6 +30,14 @@ _REFUSES_FD_IN_USE = sys.version_info >= (3, 12)
 
 # Methods of the loop that the native selector has too.
 _NATIVE_METHODS = ("call_soon", "call_at", "call_later")
+
+
+def _native_types() -> tuple[type, ...]:
+    try:
+        import _erlang
+    except ImportError:
+        return ()
+    return (_erlang.Selector,)
 
 
 def _native_selector() -> Any:
@@ -72,7 +80,7 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
 
     def _use_native_handles(self, selector: Any) -> None:
         """Have the selector make and run handles, unless a subclass has methods of its own."""
-        if not hasattr(selector, "run_ready"):
+        if not isinstance(selector, _native_types()):
             return
         for name in _NATIVE_METHODS:
             if getattr(type(self), name) is getattr(asyncio.BaseEventLoop, name):
@@ -82,7 +90,7 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         native = self._native
-        if native is None or self._debug:
+        if native is None or native is not self._selector or self._debug:
             super()._run_once()
             return
         # BaseEventLoop._run_once, with the native side waiting and running the handles.
@@ -133,10 +141,13 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         """Closes the loop: see asyncio."""
         super().close()
         if self._closed:
-            # They refer to the selector, which is closed: asyncio's own say so as they do.
-            self._native = None
-            for name in _NATIVE_METHODS:
-                self.__dict__.pop(name, None)
+            self._forget_native_handles()
+
+    def _forget_native_handles(self) -> None:
+        """Go back to asyncio's methods; the selector calls this when it is closed."""
+        self._native = None
+        for name in _NATIVE_METHODS:
+            self.__dict__.pop(name, None)
 
     # The selector wakes up by itself, so there is no socket pair that would have to be watched.
 
@@ -165,17 +176,6 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
             self._ensure_fd_no_transport(sock)
         return _ErlangSocketTransport(self, sock, protocol, waiter, extra, server)
 
-    def _make_datagram_transport(
-        self,
-        sock: Any,
-        protocol: asyncio.BaseProtocol,
-        address: Any = None,
-        waiter: asyncio.Future[None] | None = None,
-        extra: dict[str, Any] | None = None,
-    ) -> _ErlangDatagramTransport:
-        self._ensure_fd_no_transport(sock)
-        return _ErlangDatagramTransport(self, sock, protocol, address, waiter, extra)
-
     def _make_ssl_transport(
         self,
         rawsock: Any,
@@ -192,7 +192,7 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Transport:
         if _REFUSES_FD_IN_USE:
             self._ensure_fd_no_transport(rawsock)
-        ssl_protocol = sslproto.SSLProtocol(
+        ssl_protocol = _ErlangSSLProtocol(
             self,
             protocol,
             sslcontext,
@@ -204,6 +204,18 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         )
         _ErlangSocketTransport(self, rawsock, ssl_protocol, extra=extra, server=server)
         return ssl_protocol._app_transport
+
+    def _make_datagram_transport(
+        self,
+        sock: Any,
+        protocol: asyncio.DatagramProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> _ErlangDatagramTransport:
+        if _REFUSES_FD_IN_USE:
+            self._ensure_fd_no_transport(sock)
+        return _ErlangDatagramTransport(self, sock, protocol, address, waiter, extra)
 
     # Plain functions: the error comes from the call itself, with or without an await.
 

@@ -1,11 +1,11 @@
-"""The socket transport of ErlangEventLoop."""
+"""The socket transports of ErlangEventLoop: asyncio's, with what is wrong there put right."""
 
 from __future__ import annotations
 
 import collections
 import socket
 import sys
-from asyncio import constants, selector_events
+from asyncio import DatagramTransport, constants, selector_events, sslproto
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ try:
 except ImportError:  # outside the VM, where only tests make transports
     _native_recv = _native_send = None
 
-__all__ = ("_ErlangDatagramTransport", "_ErlangSocketTransport")
+__all__ = ("_ErlangDatagramTransport", "_ErlangSSLProtocol", "_ErlangSocketTransport")
 
 _Chunk: TypeAlias = bytes | bytearray | memoryview
 
@@ -81,10 +81,19 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
     writelines() observes the high-water mark and a lost connection as write() does.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, loop: Any, sock: Any, *args: Any, **kwargs: Any) -> None:
+        # A socket class of somebody else's may have a recv() and send() that do more.
+        self._native = _native_recv is not None and type(sock) is socket.socket
+        super().__init__(loop, sock, *args, **kwargs)
         if type(self._buffer) is collections.deque:
             self._buffer = _WriteBuffer()
+
+    def set_protocol(self, protocol: Any) -> None:
+        """See asyncio.Transport."""
+        if isinstance(protocol, sslproto.SSLProtocol):
+            # One that start_tls() made, see _ErlangSSLProtocol.
+            protocol.max_size = _TLS_READ_SIZE
+        super().set_protocol(protocol)
 
     def _check_writable(self, call: str) -> None:
         if self._eof:
@@ -136,37 +145,35 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
         self._append(_rest(data, sent))
         self._maybe_pause_protocol()
 
-    if _native_recv is None:
-
-        def _send(self, data: _Chunk) -> int:
-            return self._sock.send(data)
-
-    else:
-
-        def _send(self, data: _Chunk) -> int:
+    def _send(self, data: _Chunk) -> int:
+        if self._native:
             return _native_send(self._sock_fd, data)
+        return self._sock.send(data)
 
-        def _read_ready__data_received(self) -> None:
-            if self._conn_lost:
-                return
-            try:
-                data = _native_recv(self._sock_fd)
-            except (BlockingIOError, InterruptedError):
-                return
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal read error on socket transport")
-                return
-            if not data:
-                self._read_ready__on_eof()
-                return
-            try:
-                self._protocol.data_received(data)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+    def _read_ready__data_received(self) -> None:
+        if not self._native:
+            super()._read_ready__data_received()
+            return
+        if self._conn_lost:
+            return
+        try:
+            data = _native_recv(self._sock_fd)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal read error on socket transport")
+            return
+        if not data:
+            self._read_ready__on_eof()
+            return
+        try:
+            self._protocol.data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
 
     if sys.version_info >= (3, 12):
 
@@ -211,14 +218,38 @@ def _own(chunk: _Chunk) -> _Chunk:
     return bytes(chunk)
 
 
+_TLS_READ_SIZE = 32 * 1024
+
 # No datagram of these families is longer. asyncio's 256 KiB are more than malloc takes from its heap.
 _LONGEST_DATAGRAM = 65536
 
 
-class _ErlangDatagramTransport(selector_events._SelectorDatagramTransport):
-    """A datagram socket's transport that asks for no more memory than a datagram can need."""
+class _ErlangDatagramTransport(selector_events._SelectorDatagramTransport, DatagramTransport):
+    """A datagram socket's transport that asks for no more memory than a datagram can need.
+
+    On 3.11 too it is an asyncio.DatagramTransport.
+    """
 
     def __init__(self, loop: Any, sock: Any, *args: Any, **kwargs: Any) -> None:
         if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
             self.max_size = _LONGEST_DATAGRAM
         super().__init__(loop, sock, *args, **kwargs)
+
+    def _sendto_ready(self) -> None:
+        super()._sendto_ready()
+        if not self._buffer and self._buffer_size:
+            # 3.13 adds 8 bytes for each datagram that it buffers and forgets to subtract them, so
+            # that a protocol once paused would not be resumed.
+            self._buffer_size = 0
+            if self._protocol is not None:
+                self._maybe_resume_protocol()
+
+
+class _ErlangSSLProtocol(sslproto.SSLProtocol):
+    """asyncio's TLS, reading in pieces of two records.
+
+    For asyncio's 256 KiB the system maps and unmaps memory at each read, which costs more than the
+    decryption of small messages; a TLS record is at most 16 KiB.
+    """
+
+    max_size = _TLS_READ_SIZE
