@@ -14,6 +14,7 @@
     ATOM(closed)                                                                                   \
     ATOM(cancelled)                                                                                \
     ATOM(python_call)                                                                              \
+    ATOM(loop_restarted)                                                                           \
     ATOM(async_result)                                                                             \
     ATOM(read)                                                                                     \
     ATOM(write)                                                                                    \

@@ -4,6 +4,7 @@ package main
 #include "atoms.h"
 #include "loop_ready.h"
 #include "resource.h"
+#include "task.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"erlang_python/nif/internal/pollset"
 	"erlang_python/nif/internal/queue"
@@ -22,8 +24,9 @@ import (
 // eventLoop is the native half of an event loop: its poll set and its queue of tasks.
 //
 // It is made by event_loop_new (Erlang) or by a Selector (Python), and closed by whoever comes first of
-// event_loop_destroy, the end of its thread and the Selector's close. Its handle finds nothing from then on. The parts are in loop_wait.go,
-// loop_park.go (how the BEAM waits for it), loop_thread.go and loop_watch.go.
+// event_loop_destroy, the end of its thread and the Selector's close. Its handle finds nothing
+// from then on. The parts are in loop_wait.go, loop_park.go (how the BEAM waits for it), loop_thread.go, loop_watch.go,
+// loop_abandon.go, loop_info.go and raw_events.go (the low-level calls).
 type eventLoop struct {
 	handle   uint64
 	resource *C.resource
@@ -37,21 +40,28 @@ type eventLoop struct {
 	woken     atomic.Bool // wake was called since the last wait returned
 	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
 	average   atomic.Int64
-	done      atomic.Uint64
 	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
 	stackSize atomic.Int64
 	driven    atomic.Bool
-	batches   atomic.Uint64
+	told      atomic.Bool // task_ready was sent to the worker, and process_ready_tasks was not called
 
 	cancelCount atomic.Int32 // len(cancels), to be looked at without the lock
 
 	mu      sync.Mutex
 	thread  *pythonThread // that drives it, when Erlang started one
-	cancels []uint64
+	cancels []cancellation
 	watches map[C.ERL_NIF_TERM]*watch
+
+	// raw is what Erlang registered by the low-level calls.
+	raw rawEvents
+	// destroyed by Erlang: refused from then on, though its thread may need a while to end; set under mu.
+	destroyed atomic.Bool
+	held      bool // resource is referred to from here, not only by terms; under mu
+	givenUp   bool // counted in abandonedLoops; under mu
 
 	parking
 	waiting
+	loopCounts
 }
 
 var (
@@ -87,7 +97,27 @@ func newLoop() (*eventLoop, error) {
 		l.close()
 		return nil, syscall.ENOMEM
 	}
+	l.held = true
 	return l, nil
+}
+
+// letGo leaves the life of the loop to the terms that refer to it, until it gets a thread.
+func (l *eventLoop) letGo() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held {
+		l.held = false
+		C.enif_release_resource(unsafe.Pointer(l.resource))
+	}
+}
+
+// forgotten: no term refers to the loop any more, and no thread drives it. Runs on whatever thread collects garbage.
+func (l *eventLoop) forgotten() {
+	l.destroyed.Store(true)
+	go func() {
+		defer guardCallback("a forgotten loop")
+		l.close()
+	}()
 }
 
 // close makes the loop refuse everything and answers what was queued. It must not run on a BEAM thread.
@@ -99,8 +129,10 @@ func (l *eventLoop) close() {
 	for _, t := range l.queue.Close() {
 		t.fail(C.atoms.closed)
 	}
+	l.raw.close(nil, l)
 	l.unwatchAll()
 	l.releaseSet()
+	l.cameBack()
 	l.waker.Close()
 }
 
@@ -116,7 +148,9 @@ func (l *eventLoop) wake() {
 	l.waker.Wake()
 }
 
+// submit queues a task; when it does not, the task stays the caller's.
 func (l *eventLoop) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
+	t.c.loop = C.uint64_t(l.handle)
 	switch l.queue.Push(t) {
 	case nil:
 		if l.needsThread() {

@@ -87,6 +87,7 @@ func core_loop_wait(handle C.uint64_t, ready *C.loop_ready, deadline C.int64_t) 
 	if l == nil {
 		return -C.int(syscall.EBADF)
 	}
+	l.publish(ready)
 	return l.wait(ready, int64(deadline))
 }
 

@@ -14,7 +14,11 @@ func loopArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (l *eventLoop, ok bool)
 	if handle == 0 {
 		return nil, false
 	}
-	return loops.Get(uint64(handle)), true
+	l = loops.Get(uint64(handle))
+	if l != nil && l.destroyed.Load() {
+		l = nil
+	}
+	return l, true
 }
 
 // core_event_loop_new() is {ok, Loop}.
@@ -24,8 +28,10 @@ func core_event_loop_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 	defer guard(env, &result)
 	l, err := newLoop()
 	if err != nil {
-		return makeError(env, makeBinary(env, err.Error()))
+		return posixError(env, err)
 	}
+	// The term keeps the loop from now on.
+	defer l.letGo()
 	return makeOk(env, l.term(env))
 }
 
@@ -58,21 +64,30 @@ func core_event_loop_destroy(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM)
 		return C.enif_make_badarg(env)
 	}
 	if l != nil {
-		l.destroy()
+		l.destroy(env)
 	}
 	return C.atoms.ok
 }
 
-// destroy ends a loop from Erlang: its thread closes it, or the main thread when it has none.
-func (l *eventLoop) destroy() {
+// destroy ends a loop from Erlang: its thread closes it, or one of ours when it has none, since tasks are answered then,
+// which a thread of the BEAM must not do.
+func (l *eventLoop) destroy(env *C.ErlNifEnv) {
 	l.mu.Lock()
 	driven := l.thread != nil
+	again := l.destroyed.Swap(true)
 	l.mu.Unlock()
+	if again {
+		return
+	}
+	l.raw.close(env, l)
 	if driven {
 		l.stop()
-	} else {
-		python.onMain(l.close)
+		return
 	}
+	go func() {
+		defer guardCallback("the end of a loop")
+		l.close()
+	}()
 }
 
 // submitTask queues a task of Erlang; problem is the term to answer when that fails.
@@ -93,8 +108,7 @@ func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 		return nil, 0, C.enif_make_badarg(env)
 	}
 	generation = uint64(C.task_generation(t.c))
-	if accepted, reason := l.submit(t); !accepted {
-		tasks.put(t)
+	if accepted, reason := l.submit(t); !accepted && t.takeBack() {
 		return nil, 0, makeError(env, reason)
 	}
 	if phase != C.TASK_AWAITED {
@@ -159,21 +173,4 @@ func core_event_loop_cancel(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) 
 		l.cancel(uint64(C.reference_key(args[1])))
 	}
 	return C.atoms.ok
-}
-
-//export core_event_loop_info
-func core_event_loop_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
-	defer guard(env, &result)
-	l, ok := loopArgument(env, arguments(argc, argv)[0])
-	if !ok {
-		return C.enif_make_badarg(env)
-	}
-	if l == nil {
-		return makeError(env, C.atoms.closed)
-	}
-	return makeOk(env, makeMap(env, map[string]C.ERL_NIF_TERM{
-		"queued":  makeInteger(env, int64(l.queue.Len())),
-		"done":    makeInteger(env, int64(l.done.Load())),
-		"batches": makeInteger(env, int64(l.batches.Load())),
-	}))
 }

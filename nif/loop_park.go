@@ -91,46 +91,64 @@ func sendPark(worker C.ErlNifPid, id uint64, deadline int64) bool {
 }
 
 // askForWorker asks py_event_worker_starter, once, for a worker for this loop.
-func (l *eventLoop) askForWorker() {
+func (l *eventLoop) askForWorker() { l.askForWorkerOf(nil) }
+
+// askForWorkerOf is that for a NIF with its env; false when there is nobody to ask.
+func (l *eventLoop) askForWorkerOf(caller *C.ErlNifEnv) bool {
 	starter := python.starter.Load()
-	if starter == nil || l.asked.Swap(true) {
-		return
+	if starter == nil || C.enif_is_process_alive(caller, starter) == 0 {
+		return false
+	}
+	if l.asked.Swap(true) {
+		return true
 	}
 	env := C.enif_alloc_env()
 	if env == nil {
-		return
+		return false
 	}
 	defer C.enif_free_env(env)
 	to := *starter
-	if C.enif_send(nil, &to, env, makeTuple2(env, makeAtom(env, "start_worker"), l.term(env))) == 0 {
+	if C.enif_send(caller, &to, env, makeTuple2(env, makeAtom(env, "start_worker"), l.term(env))) == 0 {
 		l.asked.Store(false)
+		return false
 	}
+	return true
 }
 
-// setWorker makes pid the process that waits for the loop; what an earlier one waited for is armed anew. False when
+// setWorker makes pid the process that waits for the loop; what an earlier one waited for is armed anew. ESRCH when
 // the process is gone. Called by a NIF.
-func (l *eventLoop) setWorker(env *C.ErlNifEnv, pid C.ErlNifPid) bool {
+func (l *eventLoop) setWorker(env *C.ErlNifEnv, pid C.ErlNifPid) error {
 	l.mu.Lock()
 	if l.closed.Load() {
 		l.mu.Unlock()
-		return false
+		return errEnded
 	}
 	if l.watching {
 		C.enif_demonitor_process(env, unsafe.Pointer(l.resource), &l.monitor)
 		l.watching = false
 	}
 	alive := C.enif_monitor_process(env, unsafe.Pointer(l.resource), &pid, &l.monitor) == 0
+	var replaced *C.ErlNifPid
 	if alive {
 		l.watching = true
-		l.worker.Store(&pid)
+		replaced = l.worker.Swap(&pid)
 		l.armed = false
 	}
 	l.mu.Unlock()
-	if alive {
-		// A thread that is parked with the earlier worker parks again.
-		l.waker.Wake()
+	if !alive {
+		return syscall.ESRCH
 	}
-	return alive
+	// A thread that is parked with the earlier worker parks again.
+	l.waker.Wake()
+	l.raw.workerCame(env, l)
+	l.told.Store(false)
+	l.tellTasks(env)
+	if replaced != nil && replaced.pid != pid.pid {
+		// This one may be somebody else's, who will not replace it when it dies.
+		l.asked.Store(false)
+		sendToWorker(env, *replaced, "loop_closed")
+	}
+	return nil
 }
 
 // workerDown is called when the worker died: the thread must not sleep with nobody watching. Its supervisor starts
@@ -144,6 +162,10 @@ func (l *eventLoop) workerDown(pid C.ERL_NIF_TERM) {
 	}
 	l.mu.Unlock()
 	l.waker.Wake()
+	go func() {
+		defer guardCallback("a worker's end")
+		l.raw.workerWent(l)
+	}()
 }
 
 // arm has the BEAM tell the worker when the poll set is ready. Called by a NIF of the worker.
@@ -220,16 +242,26 @@ func (l *eventLoop) releaseSet() {
 		C.enif_select(nil, C.ErlNifEvent(fd), C.ERL_NIF_SELECT_STOP, unsafe.Pointer(resource), nil, C.atoms.undefined)
 	}
 	if worker != nil {
-		sendClosed(*worker)
+		sendToWorker(nil, *worker, "loop_closed")
 	}
-	if resource != nil {
+	if l.held {
+		l.held = false
 		C.enif_release_resource(unsafe.Pointer(resource))
 	}
 }
 
-func sendClosed(worker C.ErlNifPid) {
+// sendToWorker sends an atom; caller is the env of a NIF, nil on threads of ours.
+func sendToWorker(caller *C.ErlNifEnv, worker C.ErlNifPid, message string) {
 	if env := C.enif_alloc_env(); env != nil {
-		C.enif_send(nil, &worker, env, makeAtom(env, "loop_closed"))
+		C.enif_send(caller, &worker, env, makeAtom(env, message))
 		C.enif_free_env(env)
+	}
+}
+
+// tellTasks has the worker call process_ready_tasks for a loop that no thread drives yet. Called by a NIF.
+func (l *eventLoop) tellTasks(env *C.ErlNifEnv) {
+	worker := l.worker.Load()
+	if worker != nil && !l.driven.Load() && !l.queue.Empty() && !l.told.Swap(true) {
+		sendToWorker(env, *worker, "task_ready")
 	}
 }

@@ -1,4 +1,5 @@
-/* What one wait of a loop's thread brought; filled in Go, read in C, allocated once for each loop. */
+/* What one wait of a loop's thread brought; filled in Go, read in C, allocated once for each loop.
+ */
 #ifndef ERLANG_PYTHON_LOOP_READY_H
 #define ERLANG_PYTHON_LOOP_READY_H
 
@@ -29,6 +30,10 @@ typedef struct loop_ready {
     int32_t task_count;
     int32_t cancel_count;
     bool stop; /* the loop is to end */
+    /* For event_loop_info, set by the Selector before it waits: tasks that wait, asyncio's timers.
+     */
+    int64_t suspended;
+    int64_t timers;
     loop_event events[LOOP_EVENTS];
     task *tasks[LOOP_TASKS];
     bool owned[LOOP_TASKS];         /* set by loop_run_tasks(): to be recycled at once */

@@ -2,17 +2,28 @@ package main
 
 /*
 #include "loop_thread.h"
+#include <erl_nif.h>
 #include <stdint.h>
 */
 import "C"
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
-// nothing. No error if it was called before.
+// nothing. It lives until it is destroyed from now on. No error if it was called before. Called by a NIF.
 func (l *eventLoop) start(stackSize int64) error {
-	if l.closed.Load() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed.Load() || l.destroyed.Load() {
 		return errClosed
+	}
+	if !l.held {
+		// The caller has a term that refers to the loop; the thread may outlive it.
+		l.held = true
+		C.enif_keep_resource(unsafe.Pointer(l.resource))
 	}
 	l.stackSize.Store(stackSize)
 	return nil
@@ -43,7 +54,7 @@ func (l *eventLoop) needsThread() bool { return l.stackSize.Load() != 0 && !l.dr
 func (l *eventLoop) startThread() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.thread != nil || l.closed.Load() {
+	if l.thread != nil || l.closed.Load() || l.destroyed.Load() {
 		return
 	}
 	thread, err := startThread(l.stackSize.Load(), l.run)

@@ -23,7 +23,6 @@ type waiting struct {
 	batch   []*task
 	began   int64 // when the batch that runs was handed out, 0 when none runs
 	workEnd int64 // when the last batch ended
-	looked  int64 // when the poll set was last looked at
 	precise bool  // the thread's timers were made precise
 }
 
@@ -33,14 +32,6 @@ func newWaiting() waiting {
 		events: make([]pollset.Event, C.LOOP_EVENTS),
 		batch:  make([]*task, 0, C.LOOP_TASKS),
 	}
-}
-
-func (l *eventLoop) cancel(keys ...uint64) {
-	l.mu.Lock()
-	l.cancels = append(l.cancels, keys...)
-	l.cancelCount.Store(int32(len(l.cancels)))
-	l.mu.Unlock()
-	l.waker.Wake()
 }
 
 // pendingWork tells whether a wait would return at once, poll set aside.
@@ -82,7 +73,7 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	l.takeTasks(ready)
 	l.takeCancels(ready)
 	now := pollset.Now()
-	if ready.event_count == 0 && (deadline == 0 || now-l.looked > loopLookInterval) {
+	if ready.event_count == 0 && (deadline == 0 || now-l.looked.Load() > loopLookInterval) {
 		if err := l.look(ready, 0); err != nil {
 			return errorStatus(err), true
 		}
@@ -117,6 +108,7 @@ func (l *eventLoop) takeTasks(ready *C.loop_ready) {
 		ready.tasks[i] = t.c
 	}
 	ready.task_count = C.int32_t(len(l.batch))
+	l.taken.Add(uint64(len(l.batch)))
 	if len(l.batch) > 0 {
 		l.batches.Add(1)
 		l.began = pollset.Now()
@@ -138,29 +130,11 @@ func (l *eventLoop) endBatch() {
 	l.began = 0
 }
 
-func (l *eventLoop) takeCancels(ready *C.loop_ready) {
-	if l.cancelCount.Load() == 0 {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(len(l.cancels), C.LOOP_CANCELS)
-	for i, key := range l.cancels[:n] {
-		ready.cancels[i] = C.uint64_t(key)
-	}
-	ready.cancel_count = C.int32_t(n)
-	l.cancels = l.cancels[n:]
-	if len(l.cancels) == 0 {
-		l.cancels = nil
-	}
-	l.cancelCount.Store(int32(len(l.cancels)))
-}
-
 // look harvests the poll set, waiting up to timeout nanoseconds (negative: for ever). Its end is when the set was last
 // looked at.
 func (l *eventLoop) look(ready *C.loop_ready, timeout int64) error {
 	n, _, err := l.set.Wait(l.events, timeout)
-	l.looked = pollset.Now()
+	l.looked.Store(pollset.Now())
 	if err == pollset.ErrStale {
 		err = l.rebuildSet()
 	}
@@ -171,6 +145,9 @@ func (l *eventLoop) look(ready *C.loop_ready, timeout int64) error {
 		ready.events[i] = C.loop_event{fd: C.int32_t(event.Fd), mask: C.uint32_t(event.Mask)}
 	}
 	ready.event_count = C.int32_t(n)
+	if n > 0 {
+		l.reported.Add(uint64(n))
+	}
 	return nil
 }
 
@@ -197,6 +174,7 @@ func (l *eventLoop) sleep(ready *C.loop_ready, deadline int64) error {
 	l.waker.Prepare()
 	defer func() {
 		l.waker.Clear()
+		l.awoke.Store(pollset.Now())
 		l.awake.Store(true)
 	}()
 	if l.pendingWork() {

@@ -21,13 +21,15 @@ func core_worker_starter(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 	python.starter.Store(&pid)
 	// The workers that an earlier starter started ended with it.
 	loops.Range(func(_ uint64, l *eventLoop) bool {
-		l.asked.Store(false)
+		if l.asked.Swap(false) {
+			l.raw.lookAgain(env)
+		}
 		return true
 	})
 	return C.atoms.ok
 }
 
-// core_event_loop_set_worker(Loop, Pid) is ok, {error, closed} or {error, noproc}.
+// core_event_loop_set_worker(Loop, Pid) is ok, {error, ebadf} or {error, esrch}.
 //
 //export core_event_loop_set_worker
 func core_event_loop_set_worker(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -39,12 +41,9 @@ func core_event_loop_set_worker(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TE
 		return C.enif_make_badarg(env)
 	}
 	if l == nil {
-		return makeError(env, C.atoms.closed)
+		return posixError(env, errEnded)
 	}
-	if !l.setWorker(env, pid) {
-		return makeError(env, makeAtom(env, "noproc"))
-	}
-	return C.atoms.ok
+	return okOr(env, l.setWorker(env, pid))
 }
 
 // onLoop answers what f does to the loop in the first argument, {error, closed} when that is closed.
@@ -99,13 +98,14 @@ func core_event_loop_timeout(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM)
 	})
 }
 
-// core_event_loop_wakeup(Loop) makes a wait on the loop return.
+// core_event_loop_wakeup(Loop) makes a wait on the loop return: that of its thread, those of poll_events.
 //
 //export core_event_loop_wakeup
 func core_event_loop_wakeup(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
 	defer guard(env, &result)
-	return onLoop(env, arguments(argc, argv)[0], func(l *eventLoop) C.ERL_NIF_TERM {
+	return onRaw(env, arguments(argc, argv)[0], func(l *eventLoop) C.ERL_NIF_TERM {
 		l.wake()
+		l.raw.wakeup(env)
 		return C.atoms.ok
 	})
 }

@@ -30,6 +30,32 @@
     NIF(event_loop_default, 1, 0)                                                                  \
     NIF(callback_server, 1, 0)                                                                     \
     NIF(callback_reply, 3, 0)                                                                      \
-    NIF(callback_names, 2, 0)
+    NIF(callback_names, 2, 0)                                                                      \
+    NIF(event_loop_abandon, 1, 0)                                                                  \
+    NIF(event_loops_abandoned, 0, 0)                                                               \
+    NIF(event_loop_dispatch, 1, 0)                                                                 \
+    NIF(event_loop_poll, 3, 0)                                                                     \
+    NIF(event_loop_poll_end, 2, 0)                                                                 \
+    NIF(add_reader, 3, 0)                                                                          \
+    NIF(remove_reader, 2, 0)                                                                       \
+    NIF(add_writer, 3, 0)                                                                          \
+    NIF(remove_writer, 2, 0)                                                                       \
+    NIF(call_later, 3, 0)                                                                          \
+    NIF(cancel_timer, 2, 0)                                                                        \
+    NIF(dispatch_timer, 2, 0)                                                                      \
+    NIF(get_pending, 1, 0)                                                                         \
+    NIF(submit_task, 7, 0)                                                                         \
+    NIF(process_ready_tasks, 1, 0)                                                                 \
+    NIF(create_test_udp_socket, 1, 0)                                                              \
+    NIF(sendto_test_udp, 4, 0)                                                                     \
+    NIF(recvfrom_test_udp, 2, 0)                                                                   \
+    NIF(set_udp_broadcast, 2, 0)                                                                   \
+    NIF(create_test_pipe, 0, 0)                                                                    \
+    NIF(create_test_tcp_listener, 1, 0)                                                            \
+    NIF(connect_test_tcp, 1, 0)                                                                    \
+    NIF(accept_test_tcp, 1, 0)                                                                     \
+    NIF(read_test_fd, 2, 0)                                                                        \
+    NIF(write_test_fd, 2, 0)                                                                       \
+    NIF(close_test_fd, 1, 0)
 
 #endif

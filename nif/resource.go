@@ -37,6 +37,7 @@ func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
 func core_resource_stop(kind C.int, handle C.uint64_t, fd C.int) {
 	defer guardCallback("a stop")
 	if kind == C.RESOURCE_LOOP {
+		// Of the loop's own poll set or of the one for Erlang's descriptors.
 		_ = syscall.Close(int(fd))
 	}
 }
@@ -46,4 +47,16 @@ func core_resource_stop(kind C.int, handle C.uint64_t, fd C.int) {
 //export core_resource_gone
 func core_resource_gone(kind C.int, handle C.uint64_t) {
 	defer guardCallback("a destructor")
+	switch kind {
+	case C.RESOURCE_FD:
+		if g := registrations.Remove(uint64(handle)); g != nil {
+			g.abandon()
+		}
+	case C.RESOURCE_TIMER:
+		rawTimers.Remove(uint64(handle))
+	case C.RESOURCE_LOOP:
+		if l := loops.Get(uint64(handle)); l != nil {
+			l.forgotten()
+		}
+	}
 }

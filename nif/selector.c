@@ -297,6 +297,7 @@ static int wait_without_gil(selector *self, int64_t deadline) {
  * for it. Once a look finds none, the thread waits without the GIL.
  */
 static int wait_for_more(selector *self, int64_t deadline) {
+    self->ready->suspended = PyDict_GET_SIZE(self->running);
     bool hold = deadline == 0 || self->hot;
     if (!hold || gil_wanted() || self->looks >= LOOKS_PER_HOLD) {
         int status = wait_without_gil(self, deadline);
@@ -316,6 +317,21 @@ static int wait_for_more(selector *self, int64_t deadline) {
         return status == LOOP_TIMEOUT ? LOOP_READY : status;
     }
     return wait_without_gil(self, deadline);
+}
+
+/* Counts asyncio's timers before a wait that one of them may end. */
+static void count_timers(selector *self, int64_t timeout) {
+    PyObject *scheduled = NULL;
+    if (timeout == 0 || self->loop == NULL) {
+        return;
+    }
+    if (timeout > 0) {
+        scheduled = PyObject_GetAttrString(self->loop, "_scheduled");
+        PyErr_Clear();
+    }
+    self->ready->timers =
+        scheduled != NULL && PyList_Check(scheduled) ? PyList_GET_SIZE(scheduled) : 0;
+    Py_XDECREF(scheduled);
 }
 
 /* Erlang asked the loop to end: its run_forever() returns after this turn. */
@@ -370,6 +386,7 @@ static bool select_for(selector *self, PyObject *timeout, PyObject *list) {
         return false;
     }
     self->selecting = true;
+    count_timers(self, nanoseconds);
     bool done = select_until(self, nanoseconds, list);
     self->selecting = false;
     return done;

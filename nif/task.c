@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* A result that takes longer to copy than to send goes to the mailbox even if the submitter still spins. */
+/* A result that takes longer to copy than to send goes to the mailbox even if the submitter still
+ * spins. */
 #define TASK_DIRECT_WEIGHT 4096
 
 #define PHASE_MASK UINT64_C(0xff)
@@ -67,11 +68,71 @@ bool task_restore(task *t) {
     return t->env != NULL;
 }
 
-void task_recycle(task *t) {
+/* Ends the phases that a claimer looks for; false when there is a claimer and the task is now his.
+ */
+static bool release(task *t) {
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+    for (;;) {
+        task_phase next;
+        switch (phase_of(state)) {
+        case TASK_AWAITED:
+        case TASK_QUEUED:
+            next = TASK_CANCELLED;
+            break;
+        case TASK_CLAIMED:
+            next = TASK_LEFT;
+            break;
+        default:
+            return true;
+        }
+        if (atomic_compare_exchange_weak_explicit(&t->state, &state, with_phase(state, next),
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            return next != TASK_LEFT;
+        }
+    }
+}
+
+bool task_recycle(task *t) {
+    if (!release(t)) {
+        return false;
+    }
     enif_clear_env(t->env);
+    t->loop = 0;
     uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     atomic_store_explicit(&t->state, (state & ~PHASE_MASK) + (PHASE_MASK + 1) + TASK_FREE,
                           memory_order_release);
+    return true;
+}
+
+bool task_withdraw(task *t) {
+    return transition(t, TASK_QUEUED, TASK_CANCELLED) ||
+           transition(t, TASK_AWAITED, TASK_CANCELLED) ||
+           transition(t, TASK_SILENT, TASK_CANCELLED);
+}
+
+bool task_answer_for(task *t, uint64_t loop, ERL_NIF_TERM reason) {
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
+    for (;;) {
+        task_phase phase = phase_of(state);
+        if ((phase != TASK_AWAITED && phase != TASK_QUEUED) || t->loop != loop) {
+            return false;
+        }
+        if (atomic_compare_exchange_weak_explicit(&t->state, &state,
+                                                  with_phase(state, TASK_CLAIMED),
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            break;
+        }
+    }
+    ErlNifPid caller = t->caller;
+    ErlNifEnv *env = enif_alloc_env();
+    if (env != NULL) {
+        ERL_NIF_TERM reference = enif_make_copy(env, t->reference);
+        enif_send(NULL, &caller, env,
+                  enif_make_tuple3(env, atoms.async_result, reference,
+                                   enif_make_tuple2(env, atoms.error, reason)));
+        enif_free_env(env);
+    }
+    return !transition(t, TASK_CLAIMED, TASK_CANCELLED);
 }
 
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t) {
@@ -180,8 +241,7 @@ bool task_finish(task *t, ERL_NIF_TERM result) {
         transition(t, TASK_AWAITED, TASK_QUEUED);
     }
     if (transition(t, TASK_QUEUED, TASK_SENT)) {
-        ERL_NIF_TERM message =
-            enif_make_tuple3(t->env, atoms.async_result, t->reference, result);
+        ERL_NIF_TERM message = enif_make_tuple3(t->env, atoms.async_result, t->reference, result);
         enif_send(NULL, &t->caller, t->env, message);
     }
     return true;

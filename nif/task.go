@@ -70,7 +70,7 @@ func (p *taskPool) put(t *task) {
 	p.putOwned([]*task{t}, []C.bool{true})
 }
 
-// putOwned takes back those tasks of a batch that owned says are finished.
+// putOwned takes back those tasks of a batch that owned says are finished. One that somebody claimed is his to put.
 func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
 	for i, t := range batch {
 		if owned[i] {
@@ -79,7 +79,7 @@ func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
 				dropLater(t.c.object)
 				t.c.object = nil
 			}
-			C.task_recycle(t.c)
+			owned[i] = C.task_recycle(t.c)
 		}
 	}
 	p.mu.Lock()
@@ -94,6 +94,13 @@ func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
 			p.bare = append(p.bare, t)
 		}
 	}
+}
+
+// snapshot is all tasks that there are, in use or not. They are never freed.
+func (p *taskPool) snapshot() []*task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slots[:len(p.slots):len(p.slots)]
 }
 
 // bySlot finds the Go side of a task that is in use.

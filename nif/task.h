@@ -1,9 +1,10 @@
 /*
- * A task: one request from Erlang (call, eval, exec) on its way to a Python thread and its result on the way back.
+ * A task: one request from Erlang (call, eval, exec) on its way to a Python thread and its result
+ * on the way back.
  *
- * Life of a task. The Go side (task.go) owns the memory: a task is taken from its pool by the submitting NIF,
- * filled there by task_prepare(), queued, and given back to the pool by exactly one party, decided by one atomic
- * transition of `state`:
+ * Life of a task. The Go side (task.go) owns the memory: a task is taken from its pool by the
+ * submitting NIF, filled there by task_prepare(), queued, and given back to the pool by exactly one
+ * party, decided by one atomic transition of `state`:
  *
  *   FREE -> AWAITED    submitter: it will spin for a while before it goes to its mailbox
  *   FREE -> QUEUED     submitter: the answer goes to its mailbox
@@ -12,9 +13,12 @@
  *   AWAITED -> ANSWERED  runner; the submitter copies the result out of env and gives the task back
  *   QUEUED -> SENT     runner; sends the message and gives the task back
  *   AWAITED|QUEUED -> CANCELLED  canceller; nothing will be sent, the runner gives the task back
+ *   AWAITED|QUEUED -> CLAIMED    claimer, who answers in place of a runner that may never come back
+ *   CLAIMED -> CANCELLED  claimer has read the task; the runner gives it back
+ *   CLAIMED -> LEFT       runner is done with it first; the claimer gives it back
  *
- * `env` is owned by the task for all its life and cleared by task_recycle(); between submission and the end it is
- * touched by the runner's thread only, and after ANSWERED by the submitter only.
+ * `env` is owned by the task for all its life and cleared by task_recycle(); between submission and
+ * the end it is touched by the runner's thread only, and after ANSWERED by the submitter only.
  */
 #ifndef ERLANG_PYTHON_TASK_H
 #define ERLANG_PYTHON_TASK_H
@@ -32,24 +36,27 @@ typedef enum task_phase {
     TASK_ANSWERED,
     TASK_SENT,
     TASK_CANCELLED,
+    TASK_CLAIMED,
+    TASK_LEFT,
 } task_phase;
 
 typedef enum task_kind {
-    TASK_CALL, /* module, function, arguments, keywords */
-    TASK_EVAL, /* function: source of an expression, keywords: names that it may use */
-    TASK_EXEC, /* function: source of statements, run in __main__ */
+    TASK_CALL,    /* module, function, arguments, keywords */
+    TASK_EVAL,    /* function: source of an expression, keywords: names that it may use */
+    TASK_EXEC,    /* function: source of statements, run in __main__ */
     TASK_RESOLVE, /* object: a future that awaits the answer in status and arguments */
 } task_kind;
 
 enum {
-    TASK_FLAG_TRACEBACK = 1 << 0,       /* errors carry the traceback */
+    TASK_FLAG_TRACEBACK = 1 << 0,        /* errors carry the traceback */
     TASK_FLAG_ARRAYS_AS_BINARY = 1 << 1, /* see convert.h */
-    TASK_FLAG_OUTLIVES_CALLER = 1 << 2, /* run also when the caller is gone */
+    TASK_FLAG_OUTLIVES_CALLER = 1 << 2,  /* run also when the caller is gone */
 };
 
 typedef struct task {
     ErlNifEnv *env;
-    /* generation << 8 | phase; a canceller that holds an older generation finds nothing to cancel. */
+    /* generation << 8 | phase; a canceller that holds an older generation finds nothing to cancel.
+     */
     _Atomic uint64_t state;
     uint64_t slot; /* where task.go finds it */
     ErlNifPid caller;
@@ -63,9 +70,11 @@ typedef struct task {
     unsigned flags;
     uint64_t weight; /* about the number of bytes of result */
     uint64_t id;     /* of the running coroutine on its loop, 0 before */
-    /* A strong reference to a Python object or NULL: a ScheduleMarker to go on with, or the future of TASK_RESOLVE. */
+    /* A strong reference to a Python object or NULL: a ScheduleMarker to go on with, or the future
+     * of TASK_RESOLVE. */
     void *object;
     int32_t status; /* of TASK_RESOLVE, an answer_status */
+    uint64_t loop;  /* handle of the event loop it was submitted to, else 0 */
 } task;
 
 /* Allocates an empty task in phase FREE, or returns NULL. */
@@ -75,8 +84,9 @@ task *task_new(uint64_t slot);
 void task_trim(task *t);
 bool task_restore(task *t);
 
-/* Clears env and begins the next generation in phase FREE. */
-void task_recycle(task *t);
+/* Clears env and begins the next generation in phase FREE; false when the task is the claimer's to
+ * give back. */
+bool task_recycle(task *t);
 
 /*
  * Fills the task with copies of the caller's terms and moves it from FREE to phase.
@@ -89,15 +99,26 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
 uint64_t task_generation(const task *t);
 
 /*
- * The submitter's bounded wait on a task that it put into AWAITED; generation is task_generation() from before the
- * task was queued, since from then on the runner may finish and recycle it. True when the answer came in time: *result is then
- * a copy of it in env and the task is the submitter's to recycle. False: the answer goes to the mailbox.
+ * The submitter's bounded wait on a task that it put into AWAITED; generation is task_generation()
+ * from before the task was queued, since from then on the runner may finish and recycle it. True
+ * when the answer came in time: *result is then a copy of it in env and the task is the submitter's
+ * to recycle. False: the answer goes to the mailbox.
  */
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
                 ERL_NIF_TERM *result);
 
 /* True when this call cancelled the task of that generation: nothing will be sent for it. */
 bool task_cancel(task *t, uint64_t generation);
+
+/* The submitter's, when the task could not be queued: false when somebody claimed and so answered
+ * it meanwhile. */
+bool task_withdraw(task *t);
+
+/*
+ * Answers {error, reason} in place of the runner when somebody still waits for a task of that loop.
+ * True when the task is then to be recycled by the caller, a thread of ours.
+ */
+bool task_answer_for(task *t, uint64_t loop, ERL_NIF_TERM reason);
 
 /* What a reference is known by where its term cannot be kept: 64 bits of hash, two halves of 32. */
 uint64_t reference_key(ERL_NIF_TERM reference);
@@ -109,17 +130,19 @@ bool task_wanted(task *t);
 bool task_silent(task *t);
 
 /*
- * The runner's end of a task: delivers `result` (a term in t->env). True when the task is to be recycled by the
- * runner, false when the submitter took it over.
+ * The runner's end of a task: delivers `result` (a term in t->env). True when the task is to be
+ * recycled by the runner, false when the submitter took it over.
  */
 bool task_finish(task *t, ERL_NIF_TERM result);
 
-/* Makes a FREE task the resolution of a future, whose reference it takes, by a term of which it keeps a copy. */
+/* Makes a FREE task the resolution of a future, whose reference it takes, by a term of which it
+ * keeps a copy. */
 void task_prepare_resolution(task *t, void *future, int32_t status, ERL_NIF_TERM term);
 
 /*
  * The end of a task whose answer somebody else delivers: true when it is to be sent to t->caller as
- * {async_result, t->reference, Result}. The task is then finished, in either case, and to be recycled.
+ * {async_result, t->reference, Result}. The task is then finished, in either case, and to be
+ * recycled.
  */
 bool task_claim(task *t);
 

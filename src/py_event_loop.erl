@@ -8,13 +8,13 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
--export([run/3, run/4, create_task/3, create_task/4, spawn_task/3, spawn_task/4]).
+-export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
 -export([get_loop/0, info/0, info/1]).
--export([run_on/5, create_task_on/6, spawn_task_on/5]).
+-export([run_on/5, create_task_on/6, spawn_task_on/5, task_flags/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 
--export_type([options/0]).
+-export_type([options/0, task_options/0, loop_info/0]).
 
 -type options() :: #{
     timeout => timeout(),
@@ -25,10 +25,33 @@
 }.
 %% `timeout' in milliseconds, default 5000.
 
+-type loop_info() :: #{
+    state := not_started | running | waiting | parked,
+    queued := non_neg_integer(),
+    running := non_neg_integer(),
+    done := non_neg_integer(),
+    batches := non_neg_integer(),
+    parks := non_neg_integer(),
+    events := non_neg_integer(),
+    descriptors := non_neg_integer(),
+    timers := non_neg_integer(),
+    pending := non_neg_integer(),
+    lag_us := non_neg_integer()
+}.
+
+-type task_options() :: #{
+    traceback => boolean(),
+    arrays => list | binary,
+    on_caller_death => cancel | finish
+}.
+
 -define(KEY, {?MODULE, loop}).
 -define(TIMEOUT, 5000).
 -define(CALL, 0).
--define(OPTIONS, [timeout, kwargs, traceback, arrays, on_caller_death]).
+-define(TASK_OPTIONS, [traceback, arrays, on_caller_death]).
+-define(OPTIONS, [timeout, kwargs | ?TASK_OPTIONS]).
+%% Errors carry their traceback, which is logged; the death of the caller is nothing to the task.
+-define(SPAWN_FLAGS, 1 bor 4).
 
 %% @private
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -55,6 +78,12 @@ create_task(Module, Function, Arguments) ->
 -spec create_task(py_nif:name(), py_nif:name(), [term()], map()) -> reference().
 create_task(Module, Function, Arguments, Keywords) ->
     create_task_on(loop(), Module, Function, Arguments, Keywords, 0).
+
+%% @doc With options: all but `timeout' and `kwargs'. With `on_caller_death => finish' the task goes on when its caller
+%% dies, which otherwise cancels it.
+-spec create_task(py_nif:name(), py_nif:name(), [term()], map(), task_options()) -> reference().
+create_task(Module, Function, Arguments, Keywords, Options) ->
+    create_task_on(loop(), Module, Function, Arguments, Keywords, task_flags(Options)).
 
 %% @equiv spawn_task(Module, Function, Arguments, #{})
 -spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
@@ -113,12 +142,16 @@ get_loop() ->
     end.
 
 %% @equiv info(Loop)
--spec info() -> {ok, map()} | {error, closed}.
+-spec info() -> {ok, loop_info()} | {error, closed}.
 info() ->
     info(loop()).
 
-%% @doc Queue length, tasks that run, and counts of a loop.
--spec info(py_nif:event_loop()) -> {ok, map()} | {error, closed}.
+%% @doc What a loop does: `state' of its thread (`not_started', `running', `waiting' in the system, `parked' while the
+%% VM waits for it), `queued' tasks, `running' ones (coroutines that wait for something), tasks that are `done',
+%% `batches' in which they were run, `parks', `events' of descriptors so far, `descriptors' and `timers' that are
+%% waited for, events `pending' for `py_nif:get_pending/1', and `lag_us', the time in microseconds for which Python has
+%% been running now without coming back to the loop. `running' and `timers' are as of the last time it did.
+-spec info(py_nif:event_loop()) -> {ok, loop_info()} | {error, closed}.
 info(Loop) ->
     py_nif:event_loop_info(Loop).
 
@@ -156,6 +189,12 @@ run_on(Loop, Module, Function, Arguments, Options) ->
     end.
 
 %% @private
+-spec task_flags(task_options()) -> py_nif:flags().
+task_flags(Options) ->
+    py_task:check_options(Options, ?TASK_OPTIONS),
+    py_task:flags(Options).
+
+%% @private
 -spec create_task_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], map(), py_nif:flags()) ->
     reference().
 create_task_on(Loop, Module, Function, Arguments, Keywords, Flags) ->
@@ -175,7 +214,7 @@ create_task_on(Loop, Module, Function, Arguments, Keywords, Flags) ->
     ok | {error, busy | closed}.
 spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
     try
-        py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, Module, Function, Arguments, Keywords, 1)
+        py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, Module, Function, Arguments, Keywords, ?SPAWN_FLAGS)
     catch
         error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.

@@ -7,12 +7,13 @@
 -behaviour(gen_server).
 
 -export([start_link/1]).
--export([run/3, run/4, create_task/3, create_task/4, spawn_task/3, spawn_task/4]).
+-export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
--export([get_loop/0, get_stats/0, loops/0]).
+-export([get_loop/0, get_stats/0, loops/0, restart_loop/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 
 -define(KEY, {?MODULE, loops}).
+-define(RESTARTS, {?MODULE, restarts}).
 
 %% @private
 -spec start_link(py_config:config()) -> {ok, pid()} | {error, term()}.
@@ -38,6 +39,13 @@ create_task(Module, Function, Arguments) ->
 -spec create_task(py_nif:name(), py_nif:name(), [term()], map()) -> reference().
 create_task(Module, Function, Arguments, Keywords) ->
     py_event_loop:create_task_on(loop(), Module, Function, Arguments, Keywords, 0).
+
+%% @doc See {@link py_event_loop:create_task/5}.
+-spec create_task(py_nif:name(), py_nif:name(), [term()], map(), py_event_loop:task_options()) -> reference().
+create_task(Module, Function, Arguments, Keywords, Options) ->
+    py_event_loop:create_task_on(
+        loop(), Module, Function, Arguments, Keywords, py_event_loop:task_flags(Options)
+    ).
 
 %% @doc See {@link py_event_loop:spawn_task/3}.
 -spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
@@ -82,11 +90,42 @@ get_loop() ->
         Loops -> {ok, choose(Loops)}
     end.
 
-%% @doc The number of loops, and what each of them does.
--spec get_stats() -> #{num_loops := non_neg_integer(), supported := boolean(), loops := [map()]}.
+%% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often {@link restart_loop/1}
+%% replaced one, and how many threads of replaced loops have not ended (yet).
+-spec get_stats() ->
+    #{
+        num_loops := non_neg_integer(),
+        supported := boolean(),
+        loops := [py_event_loop:loop_info()],
+        restarts := non_neg_integer(),
+        abandoned := non_neg_integer()
+    }.
 get_stats() ->
     Infos = [Info || Loop <- loops(), {ok, Info} <- [py_nif:event_loop_info(Loop)]],
-    #{num_loops => length(Infos), supported => true, loops => Infos}.
+    #{
+        num_loops => length(Infos),
+        supported => true,
+        loops => Infos,
+        restarts => persistent_term:get(?RESTARTS, 0),
+        abandoned => py_nif:event_loops_abandoned()
+    }.
+
+%% @doc Replaces a loop whose Python thread is stuck, given by its number (1 and up) or reference. Its tasks, queued,
+%% running and waiting ones, are answered `{error, loop_restarted}'; later tasks go to a new loop.
+%%
+%% A thread cannot be ended from outside. It is asked to end, and Python code that it runs is interrupted by a
+%% SystemExit a second later; one that is inside a C function that does not return stays, with the descriptors that it
+%% uses, and is counted in {@link get_stats/0}. A thread that does not even release the GIL there stops all of Python,
+%% which no new loop can help.
+-spec restart_loop(pos_integer() | py_nif:event_loop()) -> ok | {error, not_found | not_started | inet:posix()}.
+restart_loop(IndexOrLoop) when is_integer(IndexOrLoop); is_reference(IndexOrLoop) ->
+    try
+        gen_server:call(?MODULE, {restart_loop, IndexOrLoop})
+    catch
+        exit:{noproc, _} -> {error, not_started}
+    end;
+restart_loop(Other) ->
+    error({bad_argument, loop, Other}).
 
 %% @doc All loops of the pool.
 -spec loops() -> [py_nif:event_loop()].
@@ -128,9 +167,36 @@ new_loop() ->
     end.
 
 %% @private
--spec handle_call(term(), gen_server:from(), State) -> {reply, {error, unknown_call}, State}.
+-spec handle_call(term(), gen_server:from(), [py_nif:event_loop()]) ->
+    {reply, ok | {error, term()}, [py_nif:event_loop()]}.
+handle_call({restart_loop, Index}, _From, Loops) when is_integer(Index), Index > 0, Index =< length(Loops) ->
+    replace(lists:nth(Index, Loops), Loops);
+handle_call({restart_loop, Loop}, _From, Loops) ->
+    case lists:member(Loop, Loops) of
+        true -> replace(Loop, Loops);
+        false -> {reply, {error, not_found}, Loops}
+    end;
 handle_call(_Request, _From, Loops) ->
     {reply, {error, unknown_call}, Loops}.
+
+%% The new loop is in place before the old one refuses tasks.
+replace(Old, Loops) ->
+    try new_loop() of
+        New ->
+            Replaced = [
+                case Loop of
+                    Old -> New;
+                    _ -> Loop
+                end
+             || Loop <- Loops
+            ],
+            persistent_term:put(?KEY, list_to_tuple(Replaced)),
+            persistent_term:put(?RESTARTS, persistent_term:get(?RESTARTS, 0) + 1),
+            ok = py_nif:event_loop_abandon(Old),
+            {reply, ok, Replaced}
+    catch
+        throw:Reason -> {reply, {error, Reason}, Loops}
+    end.
 
 %% @private
 -spec handle_cast(term(), State) -> {noreply, State}.

@@ -4,7 +4,13 @@
 %% for its next deadline, a timer. `{select, ...}' and `{timeout, ParkId}' wake the loop. Both are hints only: the loop
 %% looks at its descriptors and its clock itself, so a worker that is killed and replaced loses nothing.
 %%
-%% Loops get their worker by themselves. For a loop of `py_nif:event_loop_new/0' one is started by hand:
+%% `py_nif:add_reader/3' and its like have their descriptors in a poll set that is armed in the same way, and
+%% `py_nif:call_later/3' sends `{timer, TimerRef, Delay}' for the first timer; both end up in what
+%% `py_nif:get_pending/1' returns. `task_ready' says that `py_nif:submit_task/7' queued tasks for a loop that no thread
+%% drives yet.
+%%
+%% Loops get their worker by themselves when they first need one. For a loop of `py_nif:event_loop_new/0' one may be
+%% started by hand, and put under a supervisor:
 %% ```
 %% {ok, LoopRef} = py_nif:event_loop_new(),
 %% {ok, WorkerPid} = py_event_worker:start_link(<<"worker">>, LoopRef),
@@ -14,14 +20,20 @@
 
 -behaviour(gen_server).
 
--export([start_link/2]).
+-export([start_link/2, start/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
     name :: term(),
     loop :: py_nif:event_loop(),
-    timer = none :: reference() | none
+    %% of the loop's thread, while it is parked
+    timer = none :: reference() | none,
+    %% of the first py_nif:call_later/3
+    raw_timer = none :: reference() | none
 }).
+
+%% What erlang:send_after/3 takes.
+-define(LONGEST_DELAY, 16#ffffffff).
 
 %% @doc Starts a worker for the loop; Name is for the log and the process dictionary only. `ignore' if the loop is
 %% closed.
@@ -29,12 +41,17 @@
 start_link(Name, Loop) ->
     gen_server:start_link(?MODULE, {Name, Loop}, []).
 
+%% @private The same for a loop that nobody supervises; ends with the loop.
+-spec start(term(), py_nif:event_loop()) -> {ok, pid()} | ignore | {error, term()}.
+start(Name, Loop) ->
+    gen_server:start(?MODULE, {Name, Loop}, []).
+
 %% @private
 -spec init({term(), py_nif:event_loop()}) -> {ok, #state{}} | ignore | {stop, term()}.
 init({Name, Loop}) ->
     case py_nif:event_loop_set_worker(Loop, self()) of
         ok -> {ok, #state{name = Name, loop = Loop}};
-        {error, closed} -> ignore;
+        {error, ebadf} -> ignore;
         {error, Reason} -> {stop, Reason}
     end.
 
@@ -53,8 +70,21 @@ handle_cast(_Message, State) ->
 handle_info({park, ParkId, Delay}, State) ->
     _ = py_nif:event_loop_arm(State#state.loop),
     {noreply, set_timer(ParkId, Delay, State)};
+handle_info({select, _Loop, descriptors, _Ready}, State) ->
+    _ = py_nif:event_loop_dispatch(State#state.loop),
+    {noreply, State};
 handle_info({select, _Loop, _Ref, _Ready}, State) ->
     _ = py_nif:event_loop_ready(State#state.loop),
+    {noreply, State};
+handle_info({timer, TimerRef, Delay}, State) ->
+    {noreply, set_raw_timer(TimerRef, Delay, State)};
+handle_info({timeout, TimerRef, 0}, State) ->
+    _ = py_nif:dispatch_timer(State#state.loop, TimerRef),
+    {noreply, State#state{raw_timer = none}};
+handle_info({timeout, TimerRef, Delay}, State) ->
+    {noreply, set_raw_timer(TimerRef, Delay, State)};
+handle_info(task_ready, State) ->
+    _ = py_nif:process_ready_tasks(State#state.loop),
     {noreply, State};
 handle_info({timeout, ParkId}, State) ->
     _ = py_nif:event_loop_timeout(State#state.loop, ParkId),
@@ -63,6 +93,12 @@ handle_info(loop_closed, State) ->
     {stop, normal, State};
 handle_info(_Message, State) ->
     {noreply, State}.
+
+%% {timeout, TimerRef, Left} comes; Left is what was more than a timer of the VM can wait.
+set_raw_timer(TimerRef, Delay, #state{raw_timer = Timer} = State) ->
+    _ = is_reference(Timer) andalso erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
+    Part = min(Delay, ?LONGEST_DELAY),
+    State#state{raw_timer = erlang:send_after(Part, self(), {timeout, TimerRef, Delay - Part})}.
 
 set_timer(ParkId, Delay, #state{timer = Timer} = State) when Timer =/= none ->
     _ = erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
