@@ -270,8 +270,8 @@ func core_runtime_stop(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 // close ends a session, on the main thread. Loops are told to stop by their owners; one whose thread does not come
 // back within stopGrace, because the Python code that it runs does not, gets a SystemExit raised there.
 func (s *session) close() {
-	s.contexts.close()
 	endCallbacks()
+	s.contexts.close()
 	time.AfterFunc(stopGrace, func() { python.onMain(interruptStoppedLoops) })
 }
 
@@ -298,6 +298,8 @@ func core_runtime_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	}
 	return makeOk(env, makeMap(env, map[string]C.ERL_NIF_TERM{
 		"threads":  makeInteger(env, int64(threads.Len())),
+		"waiters":  makeInteger(env, int64(waiters.Len())), // Python threads that have called Erlang
+		"calls":    makeInteger(env, int64(calls.Len())),   // that Erlang has not answered
 		"contexts": current.contexts.describe(env),
 	}))
 }

@@ -11,6 +11,8 @@ start_link(Config) ->
 
 -spec init(py_config:config()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Config) ->
+    %% The table belongs to this process, so that registrations survive a restart of any worker.
+    ok = py_callback:new_table(),
     Flags = #{strategy => rest_for_one, intensity => 10, period => 10},
     {ok,
         {Flags, [

@@ -1,5 +1,4 @@
-%% @private What Python needs to reach Erlang. The table of registered functions belongs to this process, so that
-%% registrations survive a restart of its children.
+%% @private What Python needs to reach Erlang.
 -module(py_callback_sup).
 
 -behaviour(supervisor).
@@ -12,7 +11,6 @@ start_link() ->
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
-    ok = py_callback:new_table(),
     Flags = #{strategy => one_for_one, intensity => 100, period => 10},
     {ok,
         {Flags, [
