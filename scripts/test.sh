@@ -89,7 +89,7 @@ mkdir -p "$logs"
 rm -f "$logs"/*
 eval "$(sh scripts/go-env.sh)" || exit 1
 # Common Test suites that run Python tests inside the VM find pytest there.
-ERLANG_PYTHON_TEST_VENV=$(sh scripts/venv.sh venv scripts/requirements-test.txt) || exit 1
+ERLANG_PYTHON_TEST_VENV=$(sh scripts/venv.sh venv test/requirements.txt) || exit 1
 export ERLANG_PYTHON_TEST_VENV
 
 suite gofmt count_one run_gofmt
