@@ -5,6 +5,10 @@ package main
 #include "resource.h"
 #include "task.h"
 #include <erl_nif.h>
+#cgo noescape resource_handle
+#cgo nocallback resource_handle
+#cgo noescape task_await
+#cgo nocallback task_await
 */
 import "C"
 
@@ -43,22 +47,21 @@ const (
 	choiceNested
 )
 
-// submitCall is what context_call and context_cast share. The first argument names the context.
-func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t *task, c *pythonContext,
+// submitCall is what context_call and context_cast share. The first argument names the context, c or choice.
+func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *pythonContext, choice choice) (t *task,
 	generation uint64, problem C.ERL_NIF_TERM) {
-	c, choice := contextArgument(env, argv[0])
 	current := python.session.Load()
 	switch {
 	case choice == choiceInvalid:
-		return nil, nil, 0, C.enif_make_badarg(env)
+		return nil, 0, C.enif_make_badarg(env)
 	case choice == choiceGone || current == nil:
-		return nil, nil, 0, makeError(env, C.atoms.closed)
+		return nil, 0, makeError(env, C.atoms.closed)
 	}
 	t = submission(env, argv[1:], phase)
 	if t == nil {
-		return nil, nil, 0, C.enif_make_badarg(env)
+		return nil, 0, C.enif_make_badarg(env)
 	}
-	generation = uint64(C.task_generation(t.c))
+	generation = t.generation
 	var accepted bool
 	var reason C.ERL_NIF_TERM
 	switch choice {
@@ -66,7 +69,7 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 		accepted, reason = c.submit(t)
 	case choiceNested:
 		if id, _ := getInteger(env, argv[0]); submitNested(uint64(id), t) {
-			return t, nil, generation, 0
+			return t, generation, 0
 		}
 		accepted, reason = current.contexts.submitShared(env, t, true)
 	default:
@@ -74,9 +77,9 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 	}
 	if !accepted {
 		tasks.put(t)
-		return nil, nil, 0, makeError(env, reason)
+		return nil, 0, makeError(env, reason)
 	}
-	return t, c, generation, 0
+	return t, generation, 0
 }
 
 // core_context_call(Context, Reference, Kind, Module, Function, Arguments, Keywords, Flags) answers the result when it
@@ -87,7 +90,8 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	defer guard(env, &result)
 	args := arguments(argc, argv)
 	phase := C.task_phase(C.TASK_QUEUED)
-	switch c, choice := contextArgument(env, args[0]); {
+	c, choice := contextArgument(env, args[0])
+	switch {
 	case choice == choiceNamed && c.promising():
 		phase = C.TASK_AWAITED
 	case choice == choiceNested:
@@ -95,7 +99,7 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 			phase = C.TASK_AWAITED
 		}
 	}
-	t, _, generation, problem := submitCall(env, args, phase)
+	t, generation, problem := submitCall(env, args, phase, c, choice)
 	if t == nil {
 		return problem
 	}
@@ -114,7 +118,9 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 //export core_context_cast
 func core_context_cast(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
 	defer guard(env, &result)
-	t, _, _, problem := submitCall(env, arguments(argc, argv), C.TASK_SILENT)
+	args := arguments(argc, argv)
+	c, choice := contextArgument(env, args[0])
+	t, _, problem := submitCall(env, args, C.TASK_SILENT, c, choice)
 	if t == nil {
 		return problem
 	}

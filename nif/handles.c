@@ -247,8 +247,7 @@ static PyObject *call_in_context(PyObject *context, PyObject *callback, PyObject
     return result;
 }
 
-/* false with an exception set that ends the loop. */
-static bool run_handle(PyObject *handle) {
+bool handles_run(PyObject *handle) {
     python_state *state = python_state_get();
     PyObject *result;
     if (Py_TYPE(handle) != state->handle_type && Py_TYPE(handle) != state->timer_handle_type) {
@@ -296,7 +295,7 @@ PyObject *handles_run_ready(selector *self, PyObject *unused) {
         if (handle == NULL) {
             return NULL;
         }
-        bool done = run_handle(handle);
+        bool done = handles_run(handle);
         Py_DECREF(handle);
         if (!done) {
             return NULL;

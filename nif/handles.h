@@ -29,6 +29,9 @@ PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t c
  */
 PyObject *handles_run_ready(selector *self, PyObject *unused);
 
+/* Runs one handle, unless it was cancelled; false with an exception set that is to end the loop. */
+bool handles_run(PyObject *handle);
+
 /* Puts the handles that an event of the descriptor makes ready on the loop's queue. false with an
  * exception set. */
 bool handles_dispatch(selector *self, PyObject *key, unsigned mask);

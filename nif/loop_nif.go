@@ -5,6 +5,10 @@ package main
 #include "resource.h"
 #include "task.h"
 #include <erl_nif.h>
+#cgo noescape resource_handle
+#cgo nocallback resource_handle
+#cgo noescape task_await
+#cgo nocallback task_await
 */
 import "C"
 
@@ -107,7 +111,7 @@ func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 	if t == nil {
 		return nil, 0, C.enif_make_badarg(env)
 	}
-	generation = uint64(C.task_generation(t.c))
+	generation = t.generation
 	if accepted, reason := l.submit(t); !accepted && t.takeBack() {
 		return nil, 0, makeError(env, reason)
 	}

@@ -4,6 +4,7 @@
 #include "atoms.h"
 #include "caller.h"
 #include "convert.h"
+#include "handles.h"
 #include "python_error.h"
 #include "schedule.h"
 #include "task_run.h"
@@ -33,7 +34,7 @@ static void deliver(task *t, ERL_NIF_TERM result) {
 
 /* Finishes the task with what a future that is done brought, or goes on with the marker (schedule.h) that it brought. */
 static task_outcome finish_future(task *t, PyObject *future) {
-    PyObject *value = PyObject_CallMethod(future, "result", NULL);
+    PyObject *value = PyObject_CallMethodNoArgs(future, python_state_get()->string_result);
     if (value == NULL && PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
         PyErr_Clear();
         return task_finish(t, task_error(t, atoms.cancelled)) ? TASK_RECYCLE : TASK_GONE;
@@ -149,22 +150,21 @@ static void suspend(selector *self, task *t, PyObject *future) {
 
 #if PY_VERSION_HEX < 0x030C0000
 /*
- * The first step of a task that was just created: without eager tasks (3.12) it is the last handle
- * that asyncio made ready. Running it now saves a turn of the loop.
+ * The first step of a task that was just created: without eager tasks (3.12) it is the last handle that asyncio made
+ * ready. Running it now saves a turn of the loop. False with the exception set that left the step.
  */
 static bool take_first_step(selector *self) {
-    PyObject *handle = PyObject_CallMethod(self->loop_ready, "pop", NULL);
-    PyObject *done = handle != NULL ? PyObject_CallMethod(handle, "_run", NULL) : NULL;
+    PyObject *handle = PyObject_CallMethodNoArgs(self->loop_ready, python_state_get()->string_pop);
+    bool done = handle != NULL && handles_run(handle);
     Py_XDECREF(handle);
-    Py_XDECREF(done);
-    return done != NULL;
+    return done;
 }
 #endif
 
 /* A new asyncio task for a coroutine, after its first step; NULL with an exception set. */
 static PyObject *start_coroutine(selector *self, PyObject *coroutine) {
     python_state *state = python_state_get();
-    PyObject *factory = PyObject_GetAttrString(self->loop, "_task_factory");
+    PyObject *factory = PyObject_GetAttr(self->loop, state->string_task_factory);
     if (factory == NULL) {
         return NULL;
     }
@@ -209,7 +209,7 @@ static PyObject *start_awaitable(selector *self, PyObject *value) {
 }
 
 static int future_done(PyObject *future) {
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(future, python_state_get()->string_done);
     if (done == NULL) {
         return -1;
     }
@@ -286,7 +286,7 @@ typedef struct timer_head {
 
 static timer_head timers_of(selector *self) {
     timer_head head = {NULL, 0};
-    PyObject *scheduled = PyObject_GetAttrString(self->loop, "_scheduled");
+    PyObject *scheduled = PyObject_GetAttr(self->loop, python_state_get()->string_scheduled);
     if (scheduled != NULL && PyList_Check(scheduled)) {
         head.count = PyList_GET_SIZE(scheduled);
         head.first = head.count > 0 ? PyList_GET_ITEM(scheduled, 0) : NULL;
@@ -297,7 +297,7 @@ static timer_head timers_of(selector *self) {
 }
 
 static bool is_stopping(selector *self) {
-    PyObject *stopping = PyObject_GetAttrString(self->loop, "_stopping");
+    PyObject *stopping = PyObject_GetAttr(self->loop, python_state_get()->string_stopping);
     bool result = stopping == Py_True;
     Py_XDECREF(stopping);
     PyErr_Clear();
@@ -362,8 +362,17 @@ bool loop_run_setup(python_state *state, PyObject *module) {
 #else
     state->task_names = Py_BuildValue("(s)", "loop");
 #endif
+    state->string_result = PyUnicode_InternFromString("result");
+    state->string_add_done_callback = PyUnicode_InternFromString("add_done_callback");
+    state->string_task_factory = PyUnicode_InternFromString("_task_factory");
+    state->string_pop = PyUnicode_InternFromString("pop");
+    state->string_done = PyUnicode_InternFromString("done");
+    state->string_stopping = PyUnicode_InternFromString("_stopping");
     state->imported = PyDict_New();
     Py_DECREF(asyncio);
     return state->asyncio_task != NULL && state->cancelled_error != NULL &&
-           state->ensure_future != NULL && state->task_names != NULL && state->imported != NULL;
+           state->ensure_future != NULL && state->task_names != NULL && state->imported != NULL &&
+           state->string_result != NULL && state->string_add_done_callback != NULL &&
+           state->string_task_factory != NULL && state->string_done != NULL && state->string_pop != NULL &&
+           state->string_stopping != NULL;
 }

@@ -79,6 +79,12 @@ typedef struct python_state {
     PyObject *asyncio_task;         /* asyncio.Task */
     PyObject *cancelled_error;      /* asyncio.CancelledError */
     PyObject *ensure_future;        /* asyncio.ensure_future */
+    PyObject *string_result;            /* "result" */
+    PyObject *string_add_done_callback; /* "add_done_callback" */
+    PyObject *string_task_factory;      /* "_task_factory" */
+    PyObject *string_done;              /* "done" */
+    PyObject *string_pop;               /* "pop" */
+    PyObject *string_stopping;          /* "_stopping" */
     PyObject *task_names;           /* ("loop", "eager_start"), keyword names for asyncio.Task */
 } python_state;
 

@@ -135,6 +135,11 @@ bool task_answer_for(task *t, uint64_t loop, ERL_NIF_TERM reason) {
     return !transition(t, TASK_CLAIMED, TASK_CANCELLED);
 }
 
+/* Atoms are the same in every environment. */
+static ERL_NIF_TERM copy_name(ErlNifEnv *env, ERL_NIF_TERM name, task *t) {
+    return enif_is_atom(env, name) ? name : enif_make_copy(t->env, name);
+}
+
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t) {
     unsigned kind;
     unsigned flags;
@@ -155,8 +160,8 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     t->weight = 0;
     t->id = 0;
     t->reference = enif_make_copy(t->env, argv[0]);
-    t->module = enif_make_copy(t->env, argv[2]);
-    t->function = enif_make_copy(t->env, argv[3]);
+    t->module = copy_name(env, argv[2], t);
+    t->function = copy_name(env, argv[3], t);
     t->arguments = enif_make_copy(t->env, argv[4]);
     t->keywords = enif_make_copy(t->env, argv[5]);
     uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);

@@ -1,6 +1,10 @@
 package main
 
 /*
+#cgo noescape task_prepare
+#cgo nocallback task_prepare
+#cgo noescape task_recycle
+#cgo nocallback task_recycle
 #include "atoms.h"
 #include "task.h"
 */
@@ -18,6 +22,8 @@ type task struct {
 	queue.Link[task]
 	c    *C.task
 	slot uint64
+	// generation is that of the C.task's state; it changes when the task is taken back.
+	generation uint64
 	// owner is the process that the context binding of a first call waits for (context_pool.go).
 	owner *binding
 	// queued is when it was put into the pool's shared queue, in monotonic nanoseconds.
@@ -79,7 +85,9 @@ func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
 				dropLater(t.c.object)
 				t.c.object = nil
 			}
-			owned[i] = C.task_recycle(t.c)
+			if owned[i] = C.task_recycle(t.c); owned[i] {
+				t.generation++
+			}
 		}
 	}
 	p.mu.Lock()
