@@ -16,6 +16,9 @@ import (
 // loopLookInterval bounds how long, in nanoseconds, a stream of tasks may keep a loop from looking at its poll set.
 const loopLookInterval = 50_000
 
+// freshLook is how long, in nanoseconds, a look at the poll set makes another one before a sleep pointless.
+const freshLook = 5_000
+
 // waiting is the part of a loop that belongs to the thread that waits on it.
 type waiting struct {
 	spin    spin.Policy

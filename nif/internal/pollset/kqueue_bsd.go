@@ -149,26 +149,11 @@ func (s *kqueueSet) Wait(events []Event, timeoutNs int64) (int, bool, error) {
 	if n > 0 || err != nil || timeoutNs == 0 {
 		return n, false, err
 	}
-	deadline := Deadline(timeoutNs)
-	woken := false
-	for {
-		ready, wakeUp, err := s.sleep(Until(deadline))
-		if err != nil {
-			return 0, false, err
-		}
-		if wakeUp {
-			s.waker.Drain()
-			woken = true
-		}
-		if ready {
-			if n, err = s.harvest(events); n > 0 || err != nil {
-				return n, woken, err
-			}
-		}
-		if woken || Until(deadline) == 0 {
-			return 0, woken, nil
-		}
-	}
+	return s.Block(events, timeoutNs)
+}
+
+func (s *kqueueSet) Block(events []Event, timeoutNs int64) (int, bool, error) {
+	return block(s, s.waker, events, timeoutNs)
 }
 
 // harvest collects what is ready, under the lock, so that no registration changes between

@@ -53,6 +53,8 @@ type Set interface {
 	// only after a wake-up or when the time is over. Signals do not end it. A descriptor may
 	// appear twice, once for each direction. events must not be empty.
 	Wait(events []Event, timeoutNs int64) (n int, woken bool, err error)
+	// Block is Wait without the look before it blocks, for an owner that has just looked.
+	Block(events []Event, timeoutNs int64) (n int, woken bool, err error)
 	// SetWaker puts w, or none if nil, into the set.
 	SetWaker(w Waker) error
 	// Fd is the descriptor that is readable while a registered descriptor is ready.
