@@ -118,11 +118,29 @@ await_all(References) ->
 
 %% @doc The results of several tasks, in their order; all together take at most Timeout milliseconds.
 -spec await_all([reference()], timeout()) -> [{ok, term()} | {error, term()}].
-await_all(References, infinity) ->
-    [await(Reference, infinity) || Reference <- References];
 await_all(References, Timeout) ->
-    Deadline = erlang:monotonic_time(millisecond) + Timeout,
-    [await(Reference, max(0, Deadline - erlang:monotonic_time(millisecond))) || Reference <- References].
+    Deadline = deadline(Timeout),
+    Results = collect(maps:from_keys(References, pending), length(lists:usort(References)), Deadline),
+    [result(maps:get(Reference, Results)) || Reference <- References].
+
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+remaining(infinity) -> infinity;
+remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
+
+%% In the order in which they come: waiting for one after the other would look at the mailbox anew for each.
+collect(Results, 0, _Deadline) ->
+    Results;
+collect(Results, Missing, Deadline) ->
+    receive
+        {async_result, Reference, Result} when map_get(Reference, Results) =:= pending ->
+            collect(Results#{Reference := {done, Result}}, Missing - 1, Deadline)
+    after remaining(Deadline) -> Results
+    end.
+
+result({done, Result}) -> Result;
+result(pending) -> {error, timeout}.
 
 %% @doc Cancels a task: its coroutine gets `asyncio.CancelledError', and awaiting it gives `{error, cancelled}'. A task
 %% that is done keeps its result. Any process may cancel.
