@@ -25,6 +25,8 @@ typedef struct callback_state {
 
     /* schedule.c */
     PyTypeObject *marker_type; /* erlang.ScheduleMarker */
+    PyObject *string_main;     /* "__main__" */
+    PyObject *string_name;     /* "__name__" */
 } callback_state;
 
 /* The state of the interpreter that the calling thread is attached to. */

@@ -265,20 +265,25 @@ static PyObject *schedule_schedule_py(PyObject *module, PyObject *const *args, P
     return new_python_marker(MARKER_PYTHON, NULL, values);
 }
 
+/* Literals are interned, so that most of the time a look at the pointers will do. */
+static bool same_text(PyObject *left, PyObject *right) {
+    return left == right || PyUnicode_Compare(left, right) == 0;
+}
+
 /*
  * What the caller itself would find under the name, borrowed, if module is its own or '__main__':
  * its globals, then its locals, which are looked at last because their dict may have to be made.
  * NULL without an exception: not found.
  */
 static PyObject *find_in_caller(PyObject *module, PyObject *name) {
+    callback_state *state = callback_state_get();
     PyObject *globals = PyEval_GetGlobals();
     if (globals == NULL) {
         return NULL;
     }
-    if (PyUnicode_CompareWithASCIIString(module, "__main__") != 0) {
-        PyObject *own_name = PyDict_GetItemString(globals, "__name__");
-        if (own_name == NULL || !PyUnicode_Check(own_name) ||
-            PyUnicode_Compare(own_name, module) != 0) {
+    if (!same_text(module, state->string_main)) {
+        PyObject *own_name = PyDict_GetItemWithError(globals, state->string_name);
+        if (own_name == NULL || !PyUnicode_Check(own_name) || !same_text(own_name, module)) {
             return NULL;
         }
     }
@@ -324,6 +329,9 @@ bool schedule_setup(PyObject *module) {
     callback_state *state = callback_state_get();
     PyObject *type = PyType_FromModuleAndSpec(module, &marker_spec, NULL);
     state->marker_type = (PyTypeObject *)type;
-    return type != NULL && PyModule_AddType(module, (PyTypeObject *)type) == 0 &&
+    state->string_main = PyUnicode_InternFromString("__main__");
+    state->string_name = PyUnicode_InternFromString("__name__");
+    return type != NULL && state->string_main != NULL && state->string_name != NULL &&
+           PyModule_AddType(module, (PyTypeObject *)type) == 0 &&
            PyModule_AddFunctions(module, schedule_methods) == 0;
 }
