@@ -37,9 +37,9 @@ suite() {
         "$name" "$passed" "$failed" "$skipped" $((SECONDS - started)))")
 }
 
-# sum <pattern with one number in \(\)> <file>
+# sum <extended pattern with one number in it> <file>: the sum of that number over all matches.
 sum() {
-    sed 's/\x1b\[[0-9;]*m//g' "$2" | sed -n "s/.*$1.*/\1/p" | awk '{ n += $1 } END { print n + 0 }'
+    sed 's/\x1b\[[0-9;]*m//g' "$2" | grep -oE -- "$1" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'
 }
 
 count_lines() { grep -c -- "$1" "$2" || :; }
@@ -52,8 +52,8 @@ count_go() { echo "$(count_lines '--- PASS: ' "$1") $(count_lines '--- FAIL: ' "
 # Common Test as rebar3 sums it up: `All 3 tests passed.` or `Failed 1 tests. Skipped 2 (2, 0) tests. Passed 3 tests.`
 count_ct() {
     local all
-    all=$(sum '[Aa]ll \([0-9]*\) tests passed' "$1")
-    echo "$((all + $(sum 'Passed \([0-9]*\) tests' "$1"))) $(sum 'Failed \([0-9]*\) tests' "$1") $(sum 'Skipped \([0-9]*\) (' "$1")"
+    all=$(sum '[Aa]ll [0-9]+ tests passed' "$1")
+    echo "$((all + $(sum 'Passed [0-9]+ tests' "$1"))) $(sum 'Failed [0-9]+ tests' "$1") $(sum 'Skipped [0-9]+ \(' "$1")"
 }
 
 # pytest's last line: `1 failed, 5 passed, 2 skipped in 0.12s`; errors (fixtures, collection) are failures.
@@ -61,7 +61,7 @@ count_pytest() {
     local last
     last=$(mktemp)
     grep -E ' in [0-9.]+s' "$1" | tail -n 1 >"$last"
-    echo "$(sum '\b\([0-9]*\) passed' "$last") $(($(sum '\b\([0-9]*\) failed' "$last") + $(sum '\b\([0-9]*\) errors\{0,1\}' "$last"))) $(($(sum '\b\([0-9]*\) skipped' "$last") + $(sum '\b\([0-9]*\) xfailed' "$last")))"
+    echo "$(sum '[0-9]+ passed' "$last") $(sum '[0-9]+ (failed|errors?\b)' "$last") $(sum '[0-9]+ (skipped|xfailed)' "$last")"
     rm -f "$last"
 }
 
