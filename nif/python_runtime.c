@@ -4,6 +4,7 @@
 #include "erlang_module.h"
 #include "python_state.h"
 #include "sandbox.h"
+#include "stack_limit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -124,7 +125,7 @@ static bool import_module(const char *name) {
     return module != NULL;
 }
 
-char *python_runtime_start(const char *executable, const char *package_path) {
+char *python_runtime_start(const char *executable, const char *package_path, size_t stack_size) {
     /* Extension modules do not name libpython themselves: its symbols must be global before any is
      * loaded. */
     if (dlopen(ERLANG_PYTHON_LIBRARY, RTLD_NOW | RTLD_GLOBAL) == NULL) {
@@ -157,8 +158,8 @@ char *python_runtime_start(const char *executable, const char *package_path) {
     }
     bool ready = prepend_path(package_path);
     /* threading takes the thread that imports it first for Python's main thread. */
-    ready =
-        ready && sandbox_install_guards() && import_module("threading") && import_module("erlang");
+    ready = ready && sandbox_install_guards() && stack_limit_install(stack_size) &&
+            import_module("threading") && import_module("erlang");
     char *reason = ready ? NULL : describe_exception("cannot load the erlang package");
     PyEval_SaveThread();
     return reason;

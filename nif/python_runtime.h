@@ -16,10 +16,10 @@ int python_thread_create(uint64_t handle, size_t stack_size);
 /*
  * Starts Python on the calling thread, which becomes Python's main thread and must stay alive and attached for good.
  * executable: path of the python3 whose prefix, standard library and (in a virtual environment) packages are used.
- * package_path: folder of the `erlang` package, put on sys.path.
+ * package_path: folder of the `erlang` package, put on sys.path. stack_size: of threads that Python starts, in bytes.
  * On success the GIL is released and the result is NULL; otherwise the reason, to be freed with free().
  */
-char *python_runtime_start(const char *executable, const char *package_path);
+char *python_runtime_start(const char *executable, const char *package_path, size_t stack_size);
 
 /*
  * Puts count folders on sys.path, behind that of the package, in place of those of the last call. On an attached

@@ -202,7 +202,7 @@ func startPython(config configuration) string {
 	defer C.free(unsafe.Pointer(executable))
 	packagePath := C.CString(config.packagePath)
 	defer C.free(unsafe.Pointer(packagePath))
-	text := C.python_runtime_start(executable, packagePath)
+	text := C.python_runtime_start(executable, packagePath, C.size_t(config.stackSize))
 	if text == nil {
 		return ""
 	}

@@ -16,10 +16,6 @@ import (
 	"erlang_python/nif/internal/wake"
 )
 
-// defaultStackSize is that of an ordinary program's main thread. Python's own recursion limits are chosen for it; the
-// 320 kB of a dirty scheduler are too small for them.
-const defaultStackSize = 8 << 20
-
 // pythonThread is an OS thread that runs Python and nothing else: a context's, a loop's or Python's main thread.
 //
 // It is created by startThread, runs its body once, and removes itself from the registry when the body returns.

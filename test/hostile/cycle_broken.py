@@ -1,0 +1,3 @@
+"""A cycle that cannot work."""
+
+from cycle_broken import missing  # noqa: F401
