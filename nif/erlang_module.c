@@ -5,11 +5,12 @@
 #include "schedule.h"
 #include "selector.h"
 #include "socket_io.h"
+#include "timer_heap.h"
 
 static int module_exec(PyObject *module) {
     bool done = python_state_setup(module) && selector_setup(python_state_get(), module) &&
-                socket_io_setup(module) && schedule_setup(module) && caller_setup(module) &&
-                callback_setup(module);
+                socket_io_setup(module) && timer_heap_setup(module) && schedule_setup(module) &&
+                caller_setup(module) && callback_setup(module);
     return done ? 0 : -1;
 }
 

@@ -1,5 +1,7 @@
 #include "handles.h"
 
+#include "timer_heap.h"
+
 #include <structmember.h>
 
 #define EVENT_READ 1
@@ -149,11 +151,9 @@ static PyObject *schedule(selector *self, PyObject *when, PyObject *const *args,
     set_slot(timer, state->timer_when, when);
     set_slot(timer, state->timer_scheduled, Py_True);
     PyObject *heap = PyObject_GetAttr(self->loop, state->string_scheduled);
-    PyObject *pushed =
-        heap != NULL ? PyObject_CallFunctionObjArgs(state->heappush, heap, timer, NULL) : NULL;
+    bool pushed = heap != NULL && timer_heap_push(heap, timer);
     Py_XDECREF(heap);
-    Py_XDECREF(pushed);
-    if (pushed == NULL) {
+    if (!pushed) {
         Py_CLEAR(timer);
     }
     return timer;
@@ -378,29 +378,25 @@ static bool find_handle_slots(python_state *state) {
 bool handles_setup(python_state *state) {
     PyObject *events = PyImport_ImportModule("asyncio.events");
     PyObject *base = PyImport_ImportModule("asyncio.base_events");
-    PyObject *heapq = PyImport_ImportModule("heapq");
     PyObject *loop = base != NULL ? PyObject_GetAttrString(base, "BaseEventLoop") : NULL;
-    bool done = events != NULL && loop != NULL && heapq != NULL;
+    bool done = events != NULL && loop != NULL;
     if (done) {
         state->handle_type = (PyTypeObject *)PyObject_GetAttrString(events, "Handle");
         state->timer_handle_type = (PyTypeObject *)PyObject_GetAttrString(events, "TimerHandle");
         state->asyncio_call_soon = PyObject_GetAttrString(loop, "call_soon");
         state->asyncio_call_at = PyObject_GetAttrString(loop, "call_at");
         state->asyncio_call_later = PyObject_GetAttrString(loop, "call_later");
-        state->heappush = PyObject_GetAttrString(heapq, "heappush");
         state->string_debug = PyUnicode_InternFromString("_debug");
         state->string_scheduled = PyUnicode_InternFromString("_scheduled");
         state->string_time = PyUnicode_InternFromString("time");
         state->string_cancelled = PyUnicode_InternFromString("_cancelled");
         done = state->handle_type != NULL && state->timer_handle_type != NULL &&
                state->asyncio_call_soon != NULL && state->asyncio_call_at != NULL &&
-               state->asyncio_call_later != NULL && state->heappush != NULL &&
-               state->string_debug != NULL && state->string_scheduled != NULL &&
-               state->string_time != NULL && state->string_cancelled != NULL &&
-               find_handle_slots(state);
+               state->asyncio_call_later != NULL && state->string_debug != NULL &&
+               state->string_scheduled != NULL && state->string_time != NULL &&
+               state->string_cancelled != NULL && find_handle_slots(state);
     }
     Py_XDECREF(loop);
-    Py_XDECREF(heapq);
     Py_XDECREF(base);
     Py_XDECREF(events);
     return done;

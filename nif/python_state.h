@@ -68,7 +68,6 @@ typedef struct python_state {
     PyObject *asyncio_call_soon;  /* BaseEventLoop.call_soon, .call_at, .call_later */
     PyObject *asyncio_call_at;
     PyObject *asyncio_call_later;
-    PyObject *heappush;         /* heapq.heappush */
     PyObject *string_debug;     /* "_debug" */
     PyObject *string_scheduled; /* "_scheduled" */
     PyObject *string_time;      /* "time" */

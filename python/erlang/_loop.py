@@ -12,6 +12,11 @@ from typing import Any, NoReturn
 from ._native import require_vm
 from ._transport import _ErlangDatagramTransport, _ErlangSocketTransport, _ErlangSSLProtocol
 
+try:
+    from _erlang import timer_heap_pop as _heappop
+except ImportError:  # outside the VM
+    from heapq import heappop as _heappop
+
 __all__ = ("ErlangEventLoop",)
 
 _NO_SUBPROCESS = (
@@ -128,12 +133,12 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
             return
         while self._scheduled and self._scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
-            heapq.heappop(self._scheduled)._scheduled = False
+            _heappop(self._scheduled)._scheduled = False
 
     def _release_due_timers(self) -> None:
         end = self.time() + self._clock_resolution
         while self._scheduled and self._scheduled[0]._when < end:
-            handle = heapq.heappop(self._scheduled)
+            handle = _heappop(self._scheduled)
             handle._scheduled = False
             self._ready.append(handle)
 
