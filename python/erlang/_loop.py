@@ -142,6 +142,13 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
             handle._scheduled = False
             self._ready.append(handle)
 
+    def run_forever(self) -> None:
+        """Runs until stop() is called. Raises RuntimeError where a loop runs already."""
+        # 3.13.0 would make the running loop unknown to its own thread before it raises.
+        self._check_closed()
+        self._check_running()
+        super().run_forever()
+
     def close(self) -> None:
         """Closes the loop: see asyncio."""
         super().close()

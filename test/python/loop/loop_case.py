@@ -63,6 +63,7 @@ class LoopCase:
         self.debug = debug
         self.handled: list[dict[str, Any]] = []
         self._exit = contextlib.ExitStack()
+        self._allowed: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         gc.collect()
@@ -75,7 +76,12 @@ class LoopCase:
         gc.collect()
         leaked = self._leaked_descriptors()
         self._exit.close()
-        resources = [w.message for w in self._warnings if w.category is ResourceWarning]
+        resources = [
+            str(warning.message)
+            for warning in self._warnings
+            if warning.category is ResourceWarning
+            and not str(warning.message).startswith(self._allowed)
+        ]
         assert not resources, resources
         assert not leaked, f"open file descriptors: {leaked}"
         assert not self.handled, f"unexpected calls of the exception handler: {self.handled}"
@@ -105,6 +111,10 @@ class LoopCase:
         """The coroutine's result, on a new loop that is closed afterwards."""
         with asyncio.Runner(loop_factory=self.new_loop, debug=self.debug) as runner:
             return runner.run(asyncio.wait_for(main, timeout))
+
+    def allows_warning(self, start: str) -> None:
+        """Accepts ResourceWarnings that begin with this text."""
+        self._allowed += (start,)
 
     @contextlib.contextmanager
     def expects_handler_call(self, message: str) -> Iterator[None]:
