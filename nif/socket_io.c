@@ -91,7 +91,7 @@ static PyObject *send_buffer(int fd, const Py_buffer *data) {
 
 static PyObject *io_send(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "send(fd, data) takes two arguments");
+        PyErr_SetString(PyExc_TypeError, "socket_send(fd, data) takes two arguments");
         return NULL;
     }
     int fd = PyObject_AsFileDescriptor(args[0]);
@@ -105,11 +105,11 @@ static PyObject *io_send(PyObject *module, PyObject *const *args, Py_ssize_t cou
 }
 
 static PyMethodDef methods[] = {
-    {"recv", io_recv, METH_O,
-     "recv(fd) -> bytes: what a non-blocking stream socket has, at most 256 KiB. Raises as "
+    {"socket_recv", io_recv, METH_O,
+     "socket_recv(fd) -> bytes: what a non-blocking stream socket has, at most 256 KiB. Raises as "
      "socket.recv() does."},
-    {"send", (PyCFunction)(void (*)(void))io_send, METH_FASTCALL,
-     "send(fd, data) -> int: how many bytes a non-blocking stream socket took. Raises as "
+    {"socket_send", (PyCFunction)(void (*)(void))io_send, METH_FASTCALL,
+     "socket_send(fd, data) -> int: how many bytes a non-blocking stream socket took. Raises as "
      "socket.send() does."},
     {NULL, NULL, 0, NULL},
 };

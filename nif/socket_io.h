@@ -11,7 +11,7 @@
 
 #include "python_state.h"
 
-/* Adds recv() and send() to the module. false with an exception set. */
+/* Adds socket_recv() and socket_send() to the module. false with an exception set. */
 bool socket_io_setup(PyObject *module);
 
 #endif

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 try:
-    from _erlang import recv as _native_recv
-    from _erlang import send as _native_send
+    from _erlang import socket_recv as _native_recv
+    from _erlang import socket_send as _native_send
 except ImportError:  # outside the VM, where only tests make transports
     _native_recv = _native_send = None
 
