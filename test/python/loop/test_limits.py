@@ -7,10 +7,9 @@ import signal
 import threading
 import time
 
+import erlang
 import pytest
 from loop_case import INSIDE_VM, LoopCase
-
-import erlang
 
 pytestmark = pytest.mark.kind("erlang")
 

@@ -155,7 +155,7 @@ def test_protocol_factory_fails(case: LoopCase) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(factory, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
-        reader, writer = await asyncio.open_connection(*address)
+        _reader, writer = await asyncio.open_connection(*address)
         await asyncio.sleep(0.02)
         # The server goes on.
         assert server.is_serving()

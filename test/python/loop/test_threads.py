@@ -145,20 +145,17 @@ def test_call_after_close(case: LoopCase) -> None:
 
 
 def test_calls_race_with_close(case: LoopCase) -> None:
+    def call(loop: asyncio.AbstractEventLoop, ended: list[BaseException]) -> None:
+        try:
+            while True:
+                loop.call_soon_threadsafe(int)
+        except BaseException as error:  # noqa: BLE001 (whatever it is, it is looked at below)
+            ended.append(error)
+
     for _ in range(20):
         loop = case.new_loop()
         ended: list[BaseException] = []
-
-        def call(
-            loop: asyncio.AbstractEventLoop = loop, ended: list[BaseException] = ended
-        ) -> None:
-            try:
-                while True:
-                    loop.call_soon_threadsafe(int)
-            except BaseException as error:  # noqa: BLE001 (whatever it is, it is looked at below)
-                ended.append(error)
-
-        threads = [threading.Thread(target=call) for _ in range(3)]
+        threads = [threading.Thread(target=call, args=(loop, ended)) for _ in range(3)]
         for thread in threads:
             thread.start()
         loop.run_until_complete(asyncio.sleep(0.005))
