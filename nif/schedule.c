@@ -281,11 +281,10 @@ static PyObject *find_in_caller(PyObject *module, PyObject *name) {
     if (globals == NULL) {
         return NULL;
     }
-    if (!same_text(module, state->string_main)) {
-        PyObject *own_name = PyDict_GetItemWithError(globals, state->string_name);
-        if (own_name == NULL || !PyUnicode_Check(own_name) || !same_text(own_name, module)) {
-            return NULL;
-        }
+    PyObject *own_name = PyDict_GetItemWithError(globals, state->string_name);
+    if (own_name != module && !same_text(module, state->string_main) &&
+        (own_name == NULL || !PyUnicode_Check(own_name) || !same_text(own_name, module))) {
+        return NULL;
     }
     PyObject *found = PyDict_GetItemWithError(globals, name);
     if (found != NULL || PyErr_Occurred()) {

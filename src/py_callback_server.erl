@@ -3,7 +3,7 @@
 %% A plain process: it is on the way of every call, and does nothing but spawn.
 -module(py_callback_server).
 
--export([start_link/0, init/1]).
+-export([start_link/0, init/1, execute/4]).
 -export([system_continue/3, system_terminate/4, system_code_change/4]).
 
 -define(CONTEXT, '$erlang_python_context').
@@ -18,46 +18,44 @@ start_link() ->
 -spec init(pid()) -> no_return().
 init(Parent) ->
     true = register(?MODULE, self()),
+    %% Thousands of calls may wait here; they must not be copied by each garbage collection.
+    _ = process_flag(message_queue_data, off_heap),
     ok = py_nif:callback_server(self()),
     proc_lib:init_ack(Parent, {ok, self()}),
-    loop(Parent, #{}).
+    loop(Parent).
 
-%% Calls: monitor of a process => the call that it executes.
-loop(Parent, Calls) ->
+loop(Parent) ->
     receive
         {python_call, Id, Process, Name, Arguments} ->
-            {_, Monitor} = spawn_monitor(fun() -> execute(Id, Process, Name, Arguments) end),
-            loop(Parent, Calls#{Monitor => Id});
-        {'DOWN', Monitor, process, _, normal} ->
-            loop(Parent, maps:remove(Monitor, Calls));
-        {'DOWN', Monitor, process, _, Reason} ->
-            case maps:take(Monitor, Calls) of
-                {Id, Others} ->
-                    fail(Id, exit, Reason, []),
-                    loop(Parent, Others);
-                error ->
-                    loop(Parent, Calls)
-            end;
+            %% The tag brings the call's id back: a map of all monitors cost as much as the rest.
+            _ = spawn_opt(?MODULE, execute, [Id, Process, Name, Arguments], [{monitor, [{tag, {down, Id}}]}]),
+            loop(Parent);
+        {{down, _}, _, process, _, normal} ->
+            loop(Parent);
+        {{down, Id}, _, process, _, Reason} ->
+            fail(Id, exit, Reason, []),
+            loop(Parent);
         {system, From, Request} ->
-            sys:handle_system_msg(Request, From, Parent, ?MODULE, [], Calls);
+            sys:handle_system_msg(Request, From, Parent, ?MODULE, [], no_state);
         _ ->
-            loop(Parent, Calls)
+            loop(Parent)
     end.
 
--spec system_continue(pid(), [sys:dbg_opt()], map()) -> no_return().
-system_continue(Parent, _Debug, Calls) ->
-    loop(Parent, Calls).
+-spec system_continue(pid(), [sys:dbg_opt()], no_state) -> no_return().
+system_continue(Parent, _Debug, no_state) ->
+    loop(Parent).
 
--spec system_terminate(term(), pid(), [sys:dbg_opt()], map()) -> no_return().
-system_terminate(Reason, _Parent, _Debug, _Calls) ->
+-spec system_terminate(term(), pid(), [sys:dbg_opt()], no_state) -> no_return().
+system_terminate(Reason, _Parent, _Debug, no_state) ->
     exit(Reason).
 
--spec system_code_change(map(), module(), term(), term()) -> {ok, map()}.
-system_code_change(Calls, _Module, _OldVersion, _Extra) ->
-    {ok, Calls}.
+-spec system_code_change(no_state, module(), term(), term()) -> {ok, no_state}.
+system_code_change(no_state, _Module, _OldVersion, _Extra) ->
+    {ok, no_state}.
 
 %%% The process of a call
 
+-spec execute(py_nif:call(), pid() | undefined, binary(), [term()]) -> term().
 execute(Id, Process, Name, Arguments) ->
     %% py:call goes to the thread that waits for this call.
     put(?CONTEXT, Id),

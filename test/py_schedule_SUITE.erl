@@ -439,8 +439,8 @@ inline_is_faster(_) ->
         {ok, Ended} = call(Function, [Steps]),
         (Ended - Started) / Steps * 1.0e6
     end,
-    Inline = lists:min([Measure(tight_inline) || _ <- lists:seq(1, 7)]),
-    Queued = lists:min([Measure(tight_py) || _ <- lists:seq(1, 7)]),
+    Inline = lists:min([Measure(tight_inline) || _ <- lists:seq(1, 9)]),
+    Queued = lists:min([Measure(tight_py) || _ <- lists:seq(1, 9)]),
     ct:pal("a step takes ~.3f us with schedule_inline, ~.3f us with schedule_py: ~.2f times", [
         Inline, Queued, Queued / Inline
     ]),
