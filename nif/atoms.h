@@ -15,6 +15,7 @@
     ATOM(cancelled)                                                                                \
     ATOM(python_call)                                                                              \
     ATOM(loop_restarted)                                                                           \
+    ATOM(context_replaced)                                                                         \
     ATOM(async_result)                                                                             \
     ATOM(read)                                                                                     \
     ATOM(write)                                                                                    \

@@ -47,10 +47,11 @@ type pythonContext struct {
 	owned   *C.bool  // those that are finished
 	further *C.bool  // those that have another step
 	// again holds tasks whose next step comes after what is queued; chains is their number.
-	again  []*task
-	chains atomic.Int32
-	bound  int // processes bound to it, under pool.mu
-	closed atomic.Bool
+	again    []*task
+	chains   atomic.Int32
+	bound    int // processes bound to it, under pool.mu
+	closed   atomic.Bool
+	replaced atomic.Bool // another one has its handle, and closed is set
 
 	awake   atomic.Bool  // not sleeping: a push needs no wake-up and an answer may come soon
 	running atomic.Int64 // when the batch that runs began, in monotonic nanoseconds; 0 when none runs
@@ -60,10 +61,24 @@ type pythonContext struct {
 
 var contexts = registry.New[pythonContext]()
 
-func startContext(p *contextPool, number int) (*pythonContext, error) {
+func newContext(p *contextPool, number int) *pythonContext {
 	c := &pythonContext{pool: p, number: number, queue: queue.New[task](p.config.queueLimit)}
 	c.spin = spin.New(spinLimit)
 	c.awake.Store(true)
+	return c
+}
+
+// continueContext starts a context that is to go on for another, which keeps running what it runs.
+func continueContext(other *pythonContext) (*pythonContext, error) {
+	c := newContext(other.pool, other.number)
+	c.handle, c.resource = other.handle, other.resource
+	thread, err := startThread(c.pool.config.stackSize, c.run)
+	c.thread = thread
+	return c, err
+}
+
+func startContext(p *contextPool, number int) (*pythonContext, error) {
+	c := newContext(p, number)
 	c.handle = contexts.Add(c)
 	c.resource = C.resource_new(C.RESOURCE_CONTEXT, C.uint64_t(c.handle))
 	thread, err := startThread(p.config.stackSize, c.run)
@@ -129,8 +144,12 @@ func (c *pythonContext) run(thread *pythonThread) {
 	for _, t := range c.again {
 		t.fail(C.atoms.closed)
 	}
-	contexts.Remove(c.handle)
-	C.enif_release_resource(unsafe.Pointer(c.resource))
+	if c.replaced.Load() {
+		abandonedContexts.Add(-1)
+	} else {
+		contexts.Remove(c.handle)
+		C.enif_release_resource(unsafe.Pointer(c.resource))
+	}
 	thread.detach()
 }
 
@@ -138,6 +157,9 @@ func (c *pythonContext) run(thread *pythonThread) {
 func (c *pythonContext) take(thread *pythonThread) bool {
 	idleSince := pollset.Now()
 	for first := true; ; first = false {
+		if c.replaced.Load() {
+			return false
+		}
 		if c.poll() {
 			if !first {
 				c.spin.Observe(pollset.Now() - idleSince)
@@ -196,7 +218,9 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	n := len(c.batch)
 	list := unsafe.Slice(c.c, contextBatch)
 	owned := unsafe.Slice(c.owned, contextBatch)
+	key := C.uint64_t(thread.handle | contextKeyBit)
 	for i, t := range c.batch {
+		t.c.loop = key
 		list[i] = t.c
 	}
 	again := int(C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned, c.further))

@@ -13,6 +13,9 @@
     NIF(context_cast, 8, 0)                                                                        \
     NIF(context_info, 1, 0)                                                                        \
     NIF(task_cancel, 1, 0)                                                                         \
+    NIF(task_interrupt, 1, 0)                                                                      \
+    NIF(context_interrupt, 1, 0)                                                                   \
+    NIF(context_replace, 1, 0)                                                                     \
     NIF(event_loop_new, 0, 0)                                                                      \
     NIF(event_loop_destroy, 1, 0)                                                                  \
     NIF(event_loop_start, 1, 0)                                                                    \

@@ -5,6 +5,7 @@
 #include "callback.h"
 #include "caller.h"
 #include "convert.h"
+#include "interrupt.h"
 #include "gil.h"
 #include "python_error.h"
 #include "resolve.h"
@@ -245,8 +246,11 @@ static PyObject *evaluate(task *t) {
 }
 
 PyObject *task_evaluate(task *t) {
+    interrupt_frame frame;
     task *previous = caller_enter(t);
+    interrupt_enter(&frame, t);
     PyObject *value = schedule_inline_steps(evaluate(t));
+    interrupt_leave(&frame);
     caller_leave(previous);
     return value;
 }

@@ -73,10 +73,13 @@ func (t *pythonThread) detach() {
 }
 
 // interrupt raises the built-in exception of that name in the Python code that the thread runs. It takes effect when
-// the code next runs a bytecode, so not while it is inside a C function other than ours that wait. Runs on the main thread.
+// the code next runs a bytecode, so not while it is inside a C function other than ours that wait. Any thread.
 func (t *pythonThread) interrupt(exception string) {
-	name := C.CString(exception)
-	defer C.free(unsafe.Pointer(name))
-	C.python_thread_interrupt(python.main.state, C.ulong(t.identity.Load()), name)
-	interruptWaiter(t.identity.Load())
+	identity := t.identity.Load()
+	interrupts.do(func(state unsafe.Pointer) {
+		name := C.CString(exception)
+		defer C.free(unsafe.Pointer(name))
+		C.python_thread_interrupt(state, C.ulong(identity), name)
+		interruptWaiter(identity)
+	})
 }

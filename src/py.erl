@@ -19,7 +19,7 @@
 -export([exec/1, exec/2]).
 -export([cast/3, cast/4]).
 -export([async_call/3, async_call/4, await/1, await/2]).
--export([context/0, context/1]).
+-export([context/0, context/1, interrupt/1, replace/1]).
 -export([version/0, python_info/0, info/0, activate_venv/1]).
 
 -export([register_function/2, register_function/3, unregister_function/1]).
@@ -29,25 +29,28 @@
 
 -type options() :: #{
     timeout => timeout(),
+    interrupt => boolean(),
     kwargs => map(),
     traceback => boolean(),
     arrays => list | binary,
     context => own | any | py_nif:context()
 }.
-%% `timeout' in milliseconds, default `infinity'; `context' default `own'.
+%% `timeout' in milliseconds, default `infinity'; `interrupt' (default false): when the timeout passes,
+%% `KeyboardInterrupt' is raised in the Python code, see {@link interrupt/1}; `context' default `own'.
 
 -type error_reason() ::
     {atom() | binary(), binary()}
     | {atom() | binary(), binary(), [binary()]}
     | timeout
     | busy
+    | context_replaced
     | closed.
 
 -define(KEY, '$erlang_python_context').
 -define(CALL, 0).
 -define(EVAL, 1).
 -define(EXEC, 2).
--define(OPTIONS, [timeout, kwargs, traceback, arrays, context]).
+-define(OPTIONS, [timeout, interrupt, kwargs, traceback, arrays, context]).
 
 %% @equiv call(Module, Function, Arguments, #{}, #{})
 -spec call(py_nif:name(), py_nif:name(), [term()]) -> {ok, term()} | {error, error_reason()}.
@@ -200,6 +203,29 @@ configure_output(Other) ->
 done({ok, none}) -> ok;
 done({error, Reason}) -> {error, Reason}.
 
+%% @doc Raises `KeyboardInterrupt' in the Python code that the context runs now; the caller of that code gets
+%% `{error, {'KeyboardInterrupt', _}}' unless the code catches it. Code inside a C function that blocks (`time.sleep',
+%% a lock) notices when that returns; `erlang.call' and the like notice at once. `{error, idle}': it runs nothing.
+-spec interrupt(py_nif:context()) -> ok | {error, idle | closed}.
+interrupt(Context) ->
+    try
+        py_nif:context_interrupt(Context)
+    catch
+        error:badarg -> error({bad_argument, context, Context})
+    end.
+
+%% @doc Gives a context that does not come back a new thread. The reference stays valid and the processes that are bound
+%% to it stay so; everybody who waits for it gets `{error, context_replaced}'. The old thread cannot be ended from
+%% outside: `SystemExit' is raised there, and until it comes back it is one of `abandoned' in {@link info/0}. What the
+%% thread had of its own (`threading.local', sqlite3 connections) is lost.
+-spec replace(py_nif:context()) -> ok | {error, closed | binary()}.
+replace(Context) ->
+    try
+        py_nif:context_replace(Context)
+    catch
+        error:badarg -> error({bad_argument, context, Context})
+    end.
+
 %% @doc The version of this application.
 -spec version() -> binary().
 version() ->
@@ -312,7 +338,9 @@ run(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout) ->
                 {async_result, Reference, Result} -> Result
             after Timeout ->
                 case py_nif:task_cancel(Id) of
-                    true -> {error, timeout};
+                    true ->
+                        ok = py_task:interrupt(Id, Flags),
+                        {error, timeout};
                     false -> receive {async_result, Reference, Result} -> Result end
                 end
             end;

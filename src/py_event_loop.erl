@@ -18,12 +18,14 @@
 
 -type options() :: #{
     timeout => timeout(),
+    interrupt => boolean(),
     kwargs => map(),
     traceback => boolean(),
     arrays => list | binary,
     on_caller_death => cancel | finish
 }.
-%% `timeout' in milliseconds, default 5000.
+%% `timeout' in milliseconds, default 5000. When it passes, the coroutine is cancelled; `interrupt' (default false)
+%% also raises `KeyboardInterrupt' in a function that keeps the loop from everything else.
 
 -type loop_info() :: #{
     state := not_started | running | waiting | parked,
@@ -49,7 +51,7 @@
 -define(TIMEOUT, 5000).
 -define(CALL, 0).
 -define(TASK_OPTIONS, [traceback, arrays, on_caller_death]).
--define(OPTIONS, [timeout, kwargs | ?TASK_OPTIONS]).
+-define(OPTIONS, [timeout, interrupt, kwargs | ?TASK_OPTIONS]).
 %% Errors carry their traceback, which is logged; the death of the caller is nothing to the task.
 -define(SPAWN_FLAGS, 1 bor 4).
 
@@ -182,10 +184,11 @@ run_on(Loop, Module, Function, Arguments, Options) ->
     py_task:check_options(Options, ?OPTIONS),
     Timeout = py_task:timeout(Options, ?TIMEOUT),
     Keywords = py_task:keywords(Options),
+    Flags = py_task:flags(Options),
     Reference = make_ref(),
     try
         py_nif:event_loop_run(
-            Loop, Reference, ?CALL, Module, Function, Arguments, Keywords, py_task:flags(Options)
+            Loop, Reference, ?CALL, Module, Function, Arguments, Keywords, Flags
         )
     of
         Id when is_integer(Id) ->
@@ -195,6 +198,7 @@ run_on(Loop, Module, Function, Arguments, Options) ->
                 case py_nif:task_cancel(Id) of
                     true ->
                         ok = py_nif:event_loop_cancel(Loop, Reference),
+                        ok = py_task:interrupt(Id, Flags),
                         {error, timeout};
                     false ->
                         receive {async_result, Reference, Result} -> Result end

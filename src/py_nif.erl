@@ -9,6 +9,7 @@
 -export([priv_dir/0]).
 -export([runtime_start/1, runtime_stop/0, runtime_info/0, log_receiver/1]).
 -export([context_lookup/0, context_acquire/1, context_call/8, context_cast/8, context_info/1]).
+-export([task_interrupt/1, context_interrupt/1, context_replace/1]).
 -export([task_cancel/1]).
 -export([event_loop_new/0, event_loop_destroy/1, event_loop_start/1]).
 -export([event_loop_run/8, event_loop_create_task/8, event_loop_spawn_task/8]).
@@ -114,6 +115,18 @@ context_cast(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywo
 %% @private What a context does.
 -spec context_info(context()) -> {ok, map()} | {error, closed}.
 context_info(_Context) -> ?NOT_LOADED.
+
+%% @private Raises KeyboardInterrupt in a task, if it runs.
+-spec task_interrupt(task_id()) -> ok.
+task_interrupt(_Id) -> ?NOT_LOADED.
+
+%% @private Raises KeyboardInterrupt in what the context runs.
+-spec context_interrupt(context()) -> ok | {error, idle | closed}.
+context_interrupt(_Context) -> ?NOT_LOADED.
+
+%% @private Gives the context a new thread.
+-spec context_replace(context()) -> ok | {error, closed | binary()}.
+context_replace(_Context) -> ?NOT_LOADED.
 
 %% @private True when the task's answer will not come any more, false when it came or is on its way.
 -spec task_cancel(task_id()) -> boolean().

@@ -1,11 +1,13 @@
 %% @private What the calls into Python share: their options, and what a wrong argument is answered with.
 -module(py_task).
 
--export([flags/1, keywords/1, timeout/2, reject/5, check_options/2]).
+-export([flags/1, keywords/1, timeout/2, interrupt/2, reject/5, check_options/2]).
 
 -define(TRACEBACK, 1).
 -define(ARRAYS_AS_BINARY, 2).
 -define(OUTLIVES_CALLER, 4).
+%% For Erlang only.
+-define(INTERRUPT, 1024).
 
 %% @doc The options as the core's flags.
 -spec flags(map()) -> py_nif:flags().
@@ -18,7 +20,9 @@ flag(arrays, binary, Flags) -> Flags bor ?ARRAYS_AS_BINARY;
 flag(arrays, list, Flags) -> Flags;
 flag(on_caller_death, finish, Flags) -> Flags bor ?OUTLIVES_CALLER;
 flag(on_caller_death, cancel, Flags) -> Flags;
-flag(Key, Value, _) when Key =:= traceback; Key =:= arrays; Key =:= on_caller_death ->
+flag(interrupt, true, Flags) -> Flags bor ?INTERRUPT;
+flag(interrupt, false, Flags) -> Flags;
+flag(Key, Value, _) when Key =:= traceback; Key =:= arrays; Key =:= on_caller_death; Key =:= interrupt ->
     error({bad_option, Key, Value});
 flag(_, _, Flags) -> Flags.
 
@@ -34,6 +38,11 @@ timeout(#{timeout := infinity}, _) -> infinity;
 timeout(#{timeout := Timeout}, _) when is_integer(Timeout), Timeout >= 0 -> Timeout;
 timeout(#{timeout := Timeout}, _) -> error({bad_option, timeout, Timeout});
 timeout(_, Default) -> Default.
+
+%% @doc Ends the Python code of a task whose timeout passed, when its flags ask for it.
+-spec interrupt(py_nif:task_id(), py_nif:flags()) -> ok.
+interrupt(Id, Flags) when Flags band ?INTERRUPT =/= 0 -> py_nif:task_interrupt(Id);
+interrupt(_, _) -> ok.
 
 %% @doc Raises `{bad_option, Key, Value}' for an option that is not one of Known.
 -spec check_options(map(), [atom()]) -> ok.

@@ -142,6 +142,17 @@ func (r *Registry[T]) lookup(handle uint64) *slot[T] {
 	return s
 }
 
+// Replace makes a handle that is live name another object; false when it is not live.
+// No other Replace or Remove of that handle may run at the same time.
+func (r *Registry[T]) Replace(handle uint64, value *T) bool {
+	s := r.lookup(handle)
+	if s == nil {
+		return false
+	}
+	s.value.Store(value)
+	return true
+}
+
 // Remove ends the life of a handle and returns its object. Among concurrent callers exactly
 // one gets it; the others, and any call for a handle that is not live, get nil.
 func (r *Registry[T]) Remove(handle uint64) *T {

@@ -1,0 +1,127 @@
+package main
+
+/*
+#include "atoms.h"
+#include "interrupt.h"
+#include "python_runtime.h"
+#include <erl_nif.h>
+*/
+import "C"
+
+import (
+	"sync"
+	"unsafe"
+)
+
+// interrupter is the thread that raises exceptions in others. It takes the GIL for that, and may wait long for it when
+// a C function keeps it, so it is not the main thread, which has other things to do.
+type interrupter struct {
+	mu      sync.Mutex
+	started bool
+	jobs    chan func(state unsafe.Pointer)
+}
+
+// interruptBacklog bounds the jobs that wait; what a thread that nobody lets run was asked more often is dropped.
+const interruptBacklog = 1024
+
+var interrupts = interrupter{jobs: make(chan func(unsafe.Pointer), interruptBacklog)}
+
+// do has the interrupter run a job with its PyThreadState, soon. Any thread.
+func (i *interrupter) do(job func(state unsafe.Pointer)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.started {
+		if _, err := startThread(interrupterStack, i.run); err != nil {
+			logEvent(err.Error())
+			return
+		}
+		i.started = true
+	}
+	select {
+	case i.jobs <- job:
+	default:
+	}
+}
+
+// interrupterStack is enough for a thread that runs no Python code, destructors that happen on it aside.
+const interrupterStack = 8 << 20
+
+func (i *interrupter) run(thread *pythonThread) {
+	if err := thread.attach(); err != nil {
+		logEvent(err.Error())
+		return
+	}
+	for job := range i.jobs {
+		runJob(func() { job(thread.state) })
+	}
+}
+
+// interruptTask raises KeyboardInterrupt in the task of that id, if a thread runs it.
+func interruptTask(id uint64) {
+	interrupts.do(func(state unsafe.Pointer) {
+		var identity C.ulong
+		if C.interrupt_task(state, C.uint64_t(id), &identity) {
+			interruptWaiter(uint64(identity))
+		}
+	})
+}
+
+// core_task_interrupt(Id) raises KeyboardInterrupt in a task that was cancelled, if it runs.
+//
+//export core_task_interrupt
+func core_task_interrupt(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	id, ok := getInteger(env, arguments(argc, argv)[0])
+	if !ok || id < 0 {
+		return C.enif_make_badarg(env)
+	}
+	interruptTask(uint64(id))
+	return C.atoms.ok
+}
+
+// core_context_interrupt(Context) is ok, or {error, idle | closed}.
+//
+//export core_context_interrupt
+func core_context_interrupt(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	c, choice := contextArgument(env, arguments(argc, argv)[0])
+	switch choice {
+	case choiceNamed:
+		id := uint64(C.interrupt_running(C.ulong(c.thread.identity.Load())))
+		if c.closed.Load() {
+			return makeError(env, C.atoms.closed)
+		}
+		if id == C.INTERRUPT_NOTHING {
+			return makeError(env, makeAtom(env, "idle"))
+		}
+		interruptTask(id)
+		return C.atoms.ok
+	case choiceGone:
+		return makeError(env, C.atoms.closed)
+	default:
+		return C.enif_make_badarg(env)
+	}
+}
+
+// core_context_replace(Context) is ok, or {error, closed}.
+//
+//export core_context_replace
+func core_context_replace(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	c, choice := contextArgument(env, arguments(argc, argv)[0])
+	switch choice {
+	case choiceNamed:
+		switch err := c.pool.replace(c); err {
+		case nil:
+			return C.atoms.ok
+		case errClosed:
+			return makeError(env, C.atoms.closed)
+		default:
+			return makeError(env, makeBinary(env, err.Error()))
+		}
+	case choiceGone:
+		return makeError(env, C.atoms.closed)
+	default:
+		return C.enif_make_badarg(env)
+	}
+}
