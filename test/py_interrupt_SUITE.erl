@@ -201,6 +201,8 @@ run_stop_with_stuck() ->
     ok = py:replace(Context),
     {error, context_replaced} = result(Call),
     ok = application:stop(erlang_python),
+    %% The core closes its contexts soon after.
+    timer:sleep(500),
     {error, closed} = py:replace(Context),
     {error, closed} = py:interrupt(Context),
     {ok, _} = application:ensure_all_started(erlang_python),
