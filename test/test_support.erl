@@ -5,6 +5,7 @@
 
 -export([start/0, start/1, stop/0]).
 -export([erl/1, erl/2, erl_open/1, erl_open/2, erl_await/2, erl_exit/2]).
+-export([use_library/1]).
 -export([python/1, python_executable/0, new_venv/1, root/0]).
 -export([logged/2, log/2]).
 -export([eventually/1, eventually/2, milliseconds/1, mailbox/0, in_process/1, kill/1, unique/1]).
@@ -33,6 +34,16 @@ stop() ->
     end,
     [application:unset_env(erlang_python, Key) || {Key, _} <- application:get_all_env(erlang_python)],
     ok.
+
+%% @doc Puts an application on the code path that is installed beside OTP, where rebar3 does not look.
+-spec use_library(atom()) -> ok.
+use_library(Name) ->
+    Pattern = filename:join([code:lib_dir(), atom_to_list(Name) ++ "{,-*}", "ebin"]),
+    case {code:which(Name), filelib:wildcard(Pattern)} of
+        {non_existing, [Ebin | _]} -> true = code:add_pathz(Ebin), ok;
+        {non_existing, []} -> error({not_installed, Name});
+        _ -> ok
+    end.
 
 %%% Fresh VMs
 
