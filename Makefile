@@ -25,6 +25,7 @@ bench:
 	PERF_BUILD=ON rebar3 compile
 	sh bench/make_venv.sh || echo "bench: without uvloop, aiohttp and uvicorn"
 	"$$(cat _build/cmake/python-executable)" bench/bench_calls.py
+	"$$(cat _build/cmake/python-executable)" bench/bench_callbacks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_tasks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_loop.py
 

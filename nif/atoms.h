@@ -1,4 +1,5 @@
-/* Atoms that the C parts use, made once when the library is loaded; atoms are the same in every environment. */
+/* Atoms that the C parts use, made once when the library is loaded; atoms are the same in every
+ * environment. */
 #ifndef ERLANG_PYTHON_ATOMS_H
 #define ERLANG_PYTHON_ATOMS_H
 

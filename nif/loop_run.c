@@ -32,7 +32,8 @@ static void deliver(task *t, ERL_NIF_TERM result) {
     }
 }
 
-/* Finishes the task with what a future that is done brought, or goes on with the marker (schedule.h) that it brought. */
+/* Finishes the task with what a future that is done brought, or goes on with the marker
+ * (schedule.h) that it brought. */
 static task_outcome finish_future(task *t, PyObject *future) {
     PyObject *value = PyObject_CallMethodNoArgs(future, python_state_get()->string_result);
     if (value == NULL && PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
@@ -150,8 +151,9 @@ static void suspend(selector *self, task *t, PyObject *future) {
 
 #if PY_VERSION_HEX < 0x030C0000
 /*
- * The first step of a task that was just created: without eager tasks (3.12) it is the last handle that asyncio made
- * ready. Running it now saves a turn of the loop. False with the exception set that left the step.
+ * The first step of a task that was just created: without eager tasks (3.12) it is the last handle
+ * that asyncio made ready. Running it now saves a turn of the loop. False with the exception set
+ * that left the step.
  */
 static bool take_first_step(selector *self) {
     PyObject *handle = PyObject_CallMethodNoArgs(self->loop_ready, python_state_get()->string_pop);
@@ -226,7 +228,8 @@ static bool settle_in_batch(selector *self, task *t, task_outcome outcome) {
     return outcome == TASK_RECYCLE;
 }
 
-/* The asyncio task or future of an awaitable, which belongs to the process that submitted the task. */
+/* The asyncio task or future of an awaitable, which belongs to the process that submitted the task.
+ */
 static PyObject *start(selector *self, task *t, PyObject *value) {
     PyObject *token = caller_bind(t);
     task *previous = caller_enter(t);
@@ -373,6 +376,6 @@ bool loop_run_setup(python_state *state, PyObject *module) {
     return state->asyncio_task != NULL && state->cancelled_error != NULL &&
            state->ensure_future != NULL && state->task_names != NULL && state->imported != NULL &&
            state->string_result != NULL && state->string_add_done_callback != NULL &&
-           state->string_task_factory != NULL && state->string_done != NULL && state->string_pop != NULL &&
-           state->string_stopping != NULL;
+           state->string_task_factory != NULL && state->string_done != NULL &&
+           state->string_pop != NULL && state->string_stopping != NULL;
 }

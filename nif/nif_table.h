@@ -1,4 +1,5 @@
-/* Every NIF of module py_nif: name, arity, flags. core_<name> in Go does the work; py_nif.erl documents it. */
+/* Every NIF of module py_nif: name, arity, flags. core_<name> in Go does the work; py_nif.erl
+ * documents it. */
 #ifndef ERLANG_PYTHON_NIF_TABLE_H
 #define ERLANG_PYTHON_NIF_TABLE_H
 

@@ -5,12 +5,14 @@
 #include "python_state.h"
 
 /*
- * A new reference to the callable, or NULL with an exception set (ModuleNotFoundError, ImportError or whatever the
- * import raises; AttributeError; TypeError for names that are neither atom nor UTF-8 binary).
+ * A new reference to the callable, or NULL with an exception set (ModuleNotFoundError, ImportError
+ * or whatever the import raises; AttributeError; TypeError for names that are neither atom nor
+ * UTF-8 binary).
  *
- * A module name may be dotted and may go on into attributes of the module: the longest prefix that can be imported
- * is, the rest are attributes ('datetime.datetime', 'now'). So may a function name. Imports are done once; what is
- * in sys.modules and the attributes are looked up at every call, so that redefinition and reloading are seen.
+ * A module name may be dotted and may go on into attributes of the module: the longest prefix that
+ * can be imported is, the rest are attributes ('datetime.datetime', 'now'). So may a function name.
+ * Imports are done once; what is in sys.modules and the attributes are looked up at every call, so
+ * that redefinition and reloading are seen.
  */
 PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM function);
 

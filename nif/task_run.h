@@ -13,27 +13,30 @@ typedef enum task_outcome {
 } task_outcome;
 
 /*
- * Runs the task's call, eval or exec, or its next step. A new reference (None for exec), or NULL with an exception
- * set. The value may be a marker (schedule.h), for task_deliver().
+ * Runs the task's call, eval or exec, or its next step. A new reference (None for exec), or NULL
+ * with an exception set. The value may be a marker (schedule.h), for task_deliver().
  */
 PyObject *task_evaluate(task *t);
 
-/* Finishes a task with what task_evaluate() gave, NULL for the exception that is set, or goes on; takes value. */
+/* Finishes a task with what task_evaluate() gave, NULL for the exception that is set, or goes on;
+ * takes value. */
 task_outcome task_deliver(task *t, PyObject *value);
 
 /* Runs one task or step, unless nobody wants it any more. */
 task_outcome task_run(task *t);
 
-/* The result of a task, {ok, Value} or {error, {Class, Message}}, for a value (borrowed) in the task's env. */
+/* The result of a task, {ok, Value} or {error, {Class, Message}}, for a value (borrowed) in the
+ * task's env. */
 ERL_NIF_TERM task_value_result(task *t, PyObject *value);
 
 /* The same for the exception that is set, which it takes. */
 ERL_NIF_TERM task_exception_result(task *t);
 
 /*
- * Runs tasks one after the other on a context's thread and delivers their results. On return owned[i] tells of each
- * task whether the caller has to recycle it, again[i] whether it has another step; the result is the number of the
- * latter. Takes and releases the GIL of thread_state around the whole batch.
+ * Runs tasks one after the other on a context's thread and delivers their results. On return
+ * owned[i] tells of each task whether the caller has to recycle it, again[i] whether it has another
+ * step; the result is the number of the latter. Takes and releases the GIL of thread_state around
+ * the whole batch.
  */
 size_t task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned, bool *again);
 

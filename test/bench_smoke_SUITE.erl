@@ -5,9 +5,9 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
--export([calls/1, tasks/1, loop/1, example/1]).
+-export([calls/1, callbacks/1, tasks/1, loop/1, example/1]).
 
-all() -> [calls, tasks, loop, example].
+all() -> [calls, callbacks, tasks, loop, example].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -29,6 +29,17 @@ calls(Config) ->
     ?assert(median(<<"start to first call">>, <<"application">>, Rows) >
         median(<<"start to first call">>, <<"bare VM">>, Rows) / 2),
     ?assertEqual(<<"erl">>, class(<<"threads after start">>, <<"bare VM">>, Rows)).
+
+callbacks(Config) ->
+    Rows = run(Config, "bench_callbacks", []),
+    [?assert(median(Case, Subject, Rows) > 0) || {Case, Subject} <- [
+        {<<"call, 1 thread">>, <<"p50">>},
+        {<<"call, 16 threads">>, <<"rate">>},
+        {<<"call, nested">>, <<"rate">>},
+        {<<"async_call, all at once">>, <<"rate">>},
+        {<<"send">>, <<"rate">>},
+        {<<"schedule_inline">>, <<"rate">>}
+    ]].
 
 tasks(Config) ->
     Rows = run(Config, "bench_tasks", []),

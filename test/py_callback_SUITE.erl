@@ -34,7 +34,6 @@ groups() ->
         {processes, [], [send_local, send_remote, send_to_the_dead, whereis_name, self_process]},
         {sleeping, [], [sleep_sync, sleep_async, spawn_task, spawn_task_debug, spawn_task_many]},
         {output, [], [logging, logging_level, print_to_group_leader]},
-        {documents, [], [document_examples]},
         {limits, [], [no_growth]}
     ].
 
@@ -704,42 +703,3 @@ footprint() ->
         calls => Calls,
         descriptors => length(Descriptors)
     }.
-
-%%% The documents' examples, as they stand there
-
-document_examples(_) ->
-    ok = py_callback:register(slow, fun([]) -> timer:sleep(500) end),
-    [py_callback:unregister(Name) || Name <- py_callback:registered(), Name =/= <<"slow">>],
-    Erlang = [{Kind, Code} || Name <- ["callbacks.md", "threading.md"], {Kind, Code} <- examples(Name)],
-    ?assert(length(Erlang) >= 8),
-    [
-        case Kind of
-            <<"erlang">> ->
-                %% What another example registered is there when this one lists the names.
-                _ = py_callback:unregister(slow),
-                evaluate(Code),
-                ok = py_callback:register(slow, fun([]) -> timer:sleep(500) end);
-            <<"python">> ->
-                ?assertEqual({Code, ok}, {Code, py:exec(Code)})
-        end
-     || {Kind, Code} <- Erlang
-    ],
-    {<<"hello">>, 1} = receive {<<"hello">>, _} = Hello -> Hello after 1000 -> nothing end,
-    <<"done">> = receive <<"done">> = Done -> Done after 1000 -> nothing end,
-    {ok, 499500} = py:call('__main__', total, [lists:seq(0, 999)]).
-
-examples(Name) ->
-    {ok, Text} = file:read_file(filename:join([root(filename:dirname(code:which(?MODULE))), "docs", Name])),
-    {match, Found} = re:run(Text, "```(erlang|python)\n(.*?)```", [global, dotall, {capture, all_but_first, binary}]),
-    [list_to_tuple(Pair) || Pair <- Found].
-
-root(Folder) ->
-    case filelib:is_regular(filename:join([Folder, "docs", "callbacks.md"])) of
-        true -> Folder;
-        false -> root(filename:dirname(Folder))
-    end.
-
-evaluate(Code) ->
-    {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Code)),
-    {ok, Expressions} = erl_parse:parse_exprs(Tokens),
-    {value, _, _} = erl_eval:exprs(Expressions, erl_eval:new_bindings()).

@@ -20,6 +20,7 @@ from ._native import (
     Pid,
     Port,
     Ref,
+    ScheduleMarker,
     atom,
     unavailable,
 )
@@ -39,18 +40,31 @@ __all__ = (
     "Port",
     "ProcessError",
     "Ref",
+    "ScheduleMarker",
+    "async_call",
     "atom",
+    "call",
+    "consume_time_slice",
     "detect_mode",
     "get_event_loop_policy",
     "install",
     "new_event_loop",
     "run",
+    "schedule",
+    "schedule_inline",
+    "schedule_py",
+    "self",
+    "send",
+    "setup_logging",
+    "setup_output",
+    "sleep",
+    "spawn_task",
+    "whereis",
 )
 
 
 if TYPE_CHECKING or INSIDE_VM:
     from ._callbacks import (
-        ScheduleMarker,
         async_call,
         call,
         consume_time_slice,

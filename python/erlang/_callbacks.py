@@ -15,7 +15,6 @@ from ._driver import loop_of
 from ._errors import ProcessError
 
 __all__ = (
-    "ScheduleMarker",
     "async_call",
     "call",
     "consume_time_slice",
@@ -35,7 +34,6 @@ _T = TypeVar("_T")
 # Loops have only weak references to their tasks: who spawns and forgets one wants it done all the same.
 _spawned: set[asyncio.Task[Any]] = set()
 
-ScheduleMarker = _erlang.ScheduleMarker
 async_call = _erlang.async_call
 call = _erlang.call
 consume_time_slice = _erlang.consume_time_slice

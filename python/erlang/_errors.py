@@ -30,6 +30,10 @@ class NotRegisteredError(ErlangError):
         super().__init__(f"no Erlang function is registered as '{name}'", "error", "not_registered")
         self.name = name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again from the name, not from the message."""
+        return type(self), (self.name,)
+
 
 class ProcessError(Exception):
     """An Erlang process does not exist: the receiver of a message, or the one that ``self()`` asks for."""

@@ -19,6 +19,7 @@ __all__ = (
     "Pid",
     "Port",
     "Ref",
+    "ScheduleMarker",
     "atom",
     "require_vm",
     "unavailable",
@@ -35,6 +36,7 @@ VM_FUNCTIONS = frozenset(
         "self",
         "send",
         "setup_logging",
+        "setup_output",
         "sleep",
         "spawn_task",
         "whereis",
@@ -86,6 +88,9 @@ if TYPE_CHECKING:
     class Fun(_Term):
         """An Erlang fun."""
 
+    class ScheduleMarker:
+        """What schedule(), schedule_py() and schedule_inline() return."""
+
     class Binary:
         """Asks for an object that supports the buffer protocol to reach Erlang as a binary."""
 
@@ -115,6 +120,7 @@ else:
         Port = _placeholder("Port")
         Fun = _placeholder("Fun")
         Binary = _placeholder("Binary")
+        ScheduleMarker = _placeholder("ScheduleMarker")
 
         atom = unavailable("atom")
 
@@ -126,6 +132,7 @@ else:
         Port = _erlang.Port
         Fun = _erlang.Fun
         Binary = _erlang.Binary
+        ScheduleMarker = _erlang.ScheduleMarker
         atom = getattr(_erlang, "atom", Atom)
 
 

@@ -17,7 +17,9 @@ def count_py(n, i=0):
 
 
 def count_inline(n, i=0):
-    return i if i == n else erlang.schedule_inline("schedule_code", "count_inline", [n], {"i": i + 1})
+    return (
+        i if i == n else erlang.schedule_inline("schedule_code", "count_inline", [n], {"i": i + 1})
+    )
 
 
 def count_mixed(n, i=0):
@@ -34,7 +36,11 @@ def memory():
 def depth_inline(n, deepest=0):
     """The deepest Python stack that any step saw."""
     deepest = max(deepest, len(_stack()))
-    return deepest if n == 0 else erlang.schedule_inline("schedule_code", "depth_inline", [n - 1, deepest])
+    return (
+        deepest
+        if n == 0
+        else erlang.schedule_inline("schedule_code", "depth_inline", [n - 1, deepest])
+    )
 
 
 def depth_py(n, deepest=0):
@@ -71,7 +77,11 @@ def chain_to(kind, module, func, *args):
 def spin_py(seconds, until=0):
     """Goes on for so long, and tells how long."""
     until = until or time.monotonic() + seconds
-    return True if time.monotonic() > until else erlang.schedule_py("schedule_code", "spin_py", [seconds, until])
+    return (
+        True
+        if time.monotonic() > until
+        else erlang.schedule_py("schedule_code", "spin_py", [seconds, until])
+    )
 
 
 def spin_inline(seconds, until=0):
@@ -99,7 +109,11 @@ def endless_inline():
 def threads_of_steps(n, seen=None):
     seen = seen if seen is not None else set()
     seen.add(threading.get_ident())
-    return len(seen) if n == 0 else erlang.schedule_py("schedule_code", "threads_of_steps", [n - 1, seen])
+    return (
+        len(seen)
+        if n == 0
+        else erlang.schedule_py("schedule_code", "threads_of_steps", [n - 1, seen])
+    )
 
 
 async def coroutine(kind):
