@@ -54,12 +54,14 @@ static bool build_view(term_builder *builder, Py_buffer *view, ERL_NIF_TERM *ter
     if (PyBuffer_IsContiguous(view, 'C')) {
         return build_bytes(builder, view->buf, size, term);
     }
+    if (!builder_weigh(builder, size + 2 * sizeof(ERL_NIF_TERM))) {
+        return false;
+    }
     unsigned char *copy = enif_make_new_binary(builder->env, size, term);
     if (copy == NULL) {
         PyErr_NoMemory();
         return false;
     }
-    builder->weight += size + 2 * sizeof(ERL_NIF_TERM);
     return PyBuffer_ToContiguous(copy, view, view->len, 'C') == 0;
 }
 

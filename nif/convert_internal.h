@@ -106,6 +106,9 @@ bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term);
 bool build_dict(term_builder *builder, PyObject *dict, ERL_NIF_TERM *term);
 bool build_set(term_builder *builder, PyObject *set, ERL_NIF_TERM *term);
 
+/* Adds to the weight; false with MemoryError set when the term gets larger than it may. */
+bool builder_weigh(term_builder *builder, size_t bytes);
+
 /* A binary with a copy of size bytes. */
 bool build_bytes(term_builder *builder, const void *data, size_t size, ERL_NIF_TERM *term);
 

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -50,9 +51,32 @@ size_t builder_reserve(term_builder *builder, size_t count) {
     return base;
 }
 
+/* ---- Size ---- */
+
+/* The VM ends itself when it gets no memory for a term, so terms must stay far below what there is. */
+static _Atomic size_t size_limit = SIZE_MAX;
+
+void convert_set_size_limit(size_t limit) { atomic_store(&size_limit, limit); }
+
+bool builder_weigh(term_builder *builder, size_t bytes) {
+    builder->weight += bytes;
+    size_t limit = atomic_load_explicit(&size_limit, memory_order_relaxed);
+    if (builder->weight > limit) {
+        PyErr_Format(PyExc_MemoryError,
+                     "the Erlang term would be larger than %zu bytes (environment key "
+                     "max_term_bytes)",
+                     limit);
+        return false;
+    }
+    return true;
+}
+
 /* ---- Scalars ---- */
 
 bool build_bytes(term_builder *builder, const void *data, size_t size, ERL_NIF_TERM *term) {
+    if (!builder_weigh(builder, size + 2 * sizeof(ERL_NIF_TERM))) {
+        return false;
+    }
     unsigned char *copy = enif_make_new_binary(builder->env, size, term);
     if (copy == NULL) {
         PyErr_NoMemory();
@@ -61,7 +85,6 @@ bool build_bytes(term_builder *builder, const void *data, size_t size, ERL_NIF_T
     if (size != 0) {
         memcpy(copy, data, size);
     }
-    builder->weight += size + 2 * sizeof(ERL_NIF_TERM);
     return true;
 }
 
@@ -112,8 +135,10 @@ static bool make_list(term_builder *builder, size_t base, size_t count, ERL_NIF_
         PyErr_SetString(PyExc_OverflowError, "too many elements for an Erlang list");
         return false;
     }
+    if (!builder_weigh(builder, count * 2 * sizeof(ERL_NIF_TERM))) {
+        return false;
+    }
     *term = enif_make_list_from_array(builder->env, builder->terms + base, (unsigned)count);
-    builder->weight += count * 2 * sizeof(ERL_NIF_TERM);
     builder->count = base;
     return true;
 }
@@ -161,18 +186,22 @@ bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term) {
         }
         builder->terms[base + (size_t)i] = element;
     }
+    if (!builder_weigh(builder, ((size_t)size + 1) * sizeof(ERL_NIF_TERM))) {
+        return false;
+    }
     *term = enif_make_tuple_from_array(builder->env, builder->terms + base, (unsigned)size);
-    builder->weight += ((size_t)size + 1) * sizeof(ERL_NIF_TERM);
     builder->count = base;
     return true;
 }
 
 bool build_map_from_reserved(term_builder *builder, size_t base, size_t count, ERL_NIF_TERM *term) {
     ERL_NIF_TERM *keys = builder->terms + base;
+    if (!builder_weigh(builder, (2 * count + 3) * sizeof(ERL_NIF_TERM))) {
+        return false;
+    }
     if (!map_from_arrays(builder->env, keys, keys + count, count, term)) {
         return false;
     }
-    builder->weight += (2 * count + 3) * sizeof(ERL_NIF_TERM);
     builder->count = base;
     return true;
 }

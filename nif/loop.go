@@ -68,9 +68,14 @@ var (
 	loops          = registry.New[eventLoop]()
 	defaultLimit   = 1 << 20
 	loopQueueLimit atomic.Int64
+	// loopLimit bounds how many loops there are at once, those that Python made included.
+	loopLimit atomic.Int64
 )
 
 func newLoop() (*eventLoop, error) {
+	if limit := loopLimit.Load(); limit > 0 && int64(loops.Len()) >= limit {
+		return nil, syscall.EMFILE
+	}
 	set, err := pollset.New()
 	if err != nil {
 		return nil, err

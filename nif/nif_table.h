@@ -14,6 +14,7 @@
     NIF(context_cast, 8, 0)                                                                        \
     NIF(context_info, 1, 0)                                                                        \
     NIF(task_cancel, 1, 0)                                                                         \
+    NIF(memory_info, 0, 0)                                                                         \
     NIF(task_interrupt, 1, 0)                                                                      \
     NIF(context_interrupt, 1, 0)                                                                   \
     NIF(context_replace, 1, 0)                                                                     \

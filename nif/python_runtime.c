@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 #include "erlang_module.h"
+#include "memory.h"
 #include "python_state.h"
 #include "sandbox.h"
 #include "stack_limit.h"
@@ -141,6 +142,7 @@ char *python_runtime_start(const char *executable, const char *package_path, siz
     if (PyStatus_Exception(status)) {
         return describe("cannot pre-initialise Python", status.err_msg);
     }
+    memory_install();
     if (PyImport_AppendInittab("_erlang", PyInit__erlang) != 0) {
         return describe("cannot add the module _erlang", NULL);
     }

@@ -61,7 +61,10 @@ type configuration struct {
 	taskQueueLimit     int
 	lingerMicroseconds int64
 	maxNewAtoms        int
-	sandboxDenied      uint // bits of sandbox.h
+	sandboxDenied      uint  // bits of sandbox.h
+	memoryLimit        int64 // bytes, 0 for none
+	maxTermBytes       int64
+	loopLimit          int
 }
 
 var python pythonRuntime
@@ -89,6 +92,9 @@ func readConfiguration(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (config configurat
 	config.lingerMicroseconds = number("linger_us")
 	config.maxNewAtoms = int(number("max_new_atoms"))
 	config.sandboxDenied = uint(number("sandbox"))
+	config.memoryLimit = number("memory_limit")
+	config.maxTermBytes = number("max_term_bytes")
+	config.loopLimit = int(number("loop_limit"))
 	if config.executable == "" {
 		config.executable = C.ERLANG_PYTHON_EXECUTABLE
 	}
@@ -240,6 +246,9 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 		return "Python runs as " + p.executable + " already; another executable needs another VM"
 	}
 	C.sandbox_set_policy(C.uint(config.sandboxDenied))
+	setMemoryLimit(config.memoryLimit)
+	C.convert_set_size_limit(C.size_t(config.maxTermBytes))
+	loopLimit.Store(int64(config.loopLimit))
 	if reason := p.setPaths(config.paths); reason != "" {
 		return reason
 	}

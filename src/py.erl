@@ -20,7 +20,7 @@
 -export([cast/3, cast/4]).
 -export([async_call/3, async_call/4, await/1, await/2]).
 -export([context/0, context/1, interrupt/1, replace/1]).
--export([version/0, python_info/0, info/0, activate_venv/1]).
+-export([version/0, python_info/0, info/0, memory/0, activate_venv/1]).
 
 -export([register_function/2, register_function/3, unregister_function/1]).
 -export([configure_logging/1, configure_output/1]).
@@ -275,6 +275,22 @@ mode(<<"shared_gil">>) -> shared_gil.
 -spec info() -> {ok, map()} | {error, not_started}.
 info() ->
     py_nif:runtime_info().
+
+%% @doc Memory, in bytes: `python', what the interpreter took from the system (arenas of small objects and all larger
+%% blocks; not what extension modules allocate by themselves), `most', the highest that ever was, `limit' (the
+%% environment key `python_memory_limit'), and `core', what the Go part of the native core has. `undefined' where
+%% `PYTHONMALLOC' or `PYTHONDEVMODE' chose other allocators. `tasks' and `loops' are how many of them the core keeps.
+-spec memory() -> #{
+    python := non_neg_integer() | undefined,
+    most := non_neg_integer() | undefined,
+    limit := pos_integer() | infinity,
+    core := non_neg_integer(),
+    tasks := non_neg_integer(),
+    loops := non_neg_integer()
+}.
+memory() ->
+    Limit = application:get_env(erlang_python, python_memory_limit, infinity),
+    maps:put(limit, Limit, py_nif:memory_info()).
 
 %% @doc Makes the packages of a virtual environment importable, in front of those that were there.
 -spec activate_venv(file:filename_all()) -> ok | {error, error_reason()}.

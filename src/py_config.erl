@@ -20,7 +20,10 @@
     max_new_atoms := non_neg_integer(),
     task_queue_limit := pos_integer(),
     linger_us := non_neg_integer(),
-    sandbox := non_neg_integer()
+    sandbox := non_neg_integer(),
+    memory_limit := non_neg_integer(),
+    max_term_bytes := pos_integer(),
+    loop_limit := pos_integer()
 }.
 
 %% Of address space; only what is used takes memory. CPython's limits on recursion are chosen for 8 MiB, but nested
@@ -42,7 +45,10 @@ defaults() ->
         task_queue_limit => 2000000,
         event_loop_linger_us => 1000,
         max_new_atoms => 10000,
-        sandbox => #{}
+        sandbox => #{},
+        python_memory_limit => infinity,
+        max_term_bytes => 1024 * 1024 * 1024,
+        event_loop_limit => 4096
     }.
 
 %% @doc The checked environment of the application.
@@ -62,7 +68,10 @@ read() ->
             task_queue_limit => maps:get(task_queue_limit, Values),
             linger_us => maps:get(event_loop_linger_us, Values),
             max_new_atoms => maps:get(max_new_atoms, Values),
-            sandbox => py_sandbox:denied(maps:get(sandbox, Values))
+            sandbox => py_sandbox:denied(maps:get(sandbox, Values)),
+            memory_limit => maps:get(python_memory_limit, Values),
+            max_term_bytes => maps:get(max_term_bytes, Values),
+            loop_limit => maps:get(event_loop_limit, Values)
         }}
     catch
         throw:{bad_config, _, _, _} = Reason -> {error, Reason}
@@ -96,6 +105,10 @@ check(event_loop_linger_us, Value) when is_integer(Value), Value >= 0, Value =< 
 check(event_loop_linger_us = Key, Value) -> bad(Key, Value, "microseconds from 0 to 1000000");
 check(max_new_atoms, Value) when is_integer(Value), Value >= 0 -> Value;
 check(max_new_atoms = Key, Value) -> bad(Key, Value, "a non-negative integer");
+%% Less would not do for Python itself and the package.
+check(python_memory_limit, infinity) -> 0;
+check(python_memory_limit, Value) when is_integer(Value), Value >= 16 * 1024 * 1024 -> Value;
+check(python_memory_limit = Key, Value) -> bad(Key, Value, "a number of bytes, at least 16777216, or infinity");
 check(sandbox = Key, Value) -> py_sandbox:valid(Value) orelse bad(Key, Value, py_sandbox:expected()), Value;
 check(_, Value) when is_integer(Value), Value > 0 -> Value;
 check(Key, Value) -> bad(Key, Value, "a positive integer").

@@ -9,6 +9,7 @@
 -export([priv_dir/0]).
 -export([runtime_start/1, runtime_stop/0, runtime_info/0, log_receiver/1]).
 -export([context_lookup/0, context_acquire/1, context_call/8, context_cast/8, context_info/1]).
+-export([memory_info/0]).
 -export([task_interrupt/1, context_interrupt/1, context_replace/1]).
 -export([task_cancel/1]).
 -export([event_loop_new/0, event_loop_destroy/1, event_loop_start/1]).
@@ -115,6 +116,10 @@ context_cast(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywo
 %% @private What a context does.
 -spec context_info(context()) -> {ok, map()} | {error, closed}.
 context_info(_Context) -> ?NOT_LOADED.
+
+%% @private Memory of Python and of the core.
+-spec memory_info() -> map().
+memory_info() -> ?NOT_LOADED.
 
 %% @private Raises KeyboardInterrupt in a task, if it runs.
 -spec task_interrupt(task_id()) -> ok.
