@@ -280,7 +280,7 @@ poll_events(Loop, 0) ->
     event_loop_poll(Loop, make_ref(), false);
 poll_events(Loop, infinity) ->
     poll_until(Loop, infinity);
-poll_events(Loop, Timeout) when is_integer(Timeout), Timeout > 0 ->
+poll_events(Loop, Timeout) when is_integer(Timeout), Timeout > 0, Timeout =< 16#ffffffff ->
     poll_until(Loop, erlang:monotonic_time(millisecond) + Timeout);
 poll_events(Loop, Timeout) ->
     error(badarg, [Loop, Timeout]).
