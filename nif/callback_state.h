@@ -25,8 +25,10 @@ typedef struct callback_state {
 
     /* schedule.c */
     PyTypeObject *marker_type; /* erlang.ScheduleMarker */
-    PyObject *string_main;     /* "__main__" */
-    PyObject *string_name;     /* "__name__" */
+    /* Memory of a marker for the next one, or NULL: a chain needs one at a time. */
+    PyObject *spare_marker;
+    PyObject *string_main; /* "__main__" */
+    PyObject *string_name; /* "__name__" */
 } callback_state;
 
 /* The state of the interpreter that the calling thread is attached to. */

@@ -46,7 +46,12 @@ static void marker_dealloc(marker *self) {
     marker_clear(self);
     Py_XDECREF(self->module);
     Py_XDECREF(self->name);
-    PyObject_GC_Del(self);
+    callback_state *state = callback_state_get();
+    if (state->spare_marker == NULL) {
+        state->spare_marker = (PyObject *)self;
+    } else {
+        PyObject_GC_Del(self);
+    }
     Py_DECREF(type);
 }
 
@@ -83,9 +88,16 @@ static PyType_Spec marker_spec = {
 /* Takes nothing; adds a reference to each part that is kept. */
 static PyObject *marker_new(marker_kind kind, PyObject *callable, PyObject *module, PyObject *name,
                             PyObject *arguments, PyObject *keywords) {
-    marker *self = PyObject_GC_New(marker, callback_state_get()->marker_type);
-    if (self == NULL) {
-        return NULL;
+    callback_state *state = callback_state_get();
+    marker *self;
+    if (state->spare_marker != NULL) {
+        self = (marker *)PyObject_Init(state->spare_marker, state->marker_type);
+        state->spare_marker = NULL;
+    } else {
+        self = PyObject_GC_New(marker, state->marker_type);
+        if (self == NULL) {
+            return NULL;
+        }
     }
     self->kind = kind;
     self->callable = Py_XNewRef(callable);

@@ -60,9 +60,6 @@ handle_info({python_log, {Class, Message, Traceback}}, State) ->
 handle_info({python_log_record, Level, Text, Process, Metadata}, State) ->
     logger:log(Level, "~ts", [Text], metadata(Process, Metadata)),
     {noreply, State};
-handle_info({python_output, Process, Text}, State) ->
-    ok = put_chars(Process, Text),
-    {noreply, State};
 handle_info({python_log, Text}, State) when is_binary(Text) ->
     ?LOG_ERROR("erlang_python: ~ts", [Text]),
     {noreply, State};

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import logging
 import sys
@@ -24,6 +23,8 @@ _LEVELS = (
 
 # So many records may be on their way to Erlang from one handler before it waits for them to be written.
 _BACKLOG = 200
+
+_OUTPUT_SECONDS = 5
 
 
 def _erlang_level(level: int) -> str:
@@ -111,8 +112,8 @@ def configure(level: str, logger: str | None) -> None:
 class GroupLeaderStream(io.TextIOBase):
     """A text stream whose lines go to the group leader of the Erlang process on whose behalf the code runs.
 
-    In sync code a line is written when ``write()`` returns; on a running event loop it is only sent, so that a slow
-    terminal does not stop the loop.
+    A line is written when ``write()`` returns. What cannot be written within a few seconds, because the group leader
+    hangs, goes to the stderr of the VM.
     """
 
     encoding = "utf-8"
@@ -150,11 +151,8 @@ class GroupLeaderStream(io.TextIOBase):
     def _put(caller: Any, text: str) -> None:
         data = text.encode("utf-8", "replace").decode("utf-8")
         try:
-            if asyncio._get_running_loop() is not None:
-                _erlang.send_message("py_log", (_erlang.Atom("python_output"), caller, data))
-            else:
-                _erlang.call("_py_put_chars", caller, data)
-        except (ErlangError, ProcessError):
+            _erlang.call("_py_put_chars", caller, data, timeout=_OUTPUT_SECONDS)
+        except (ErlangError, TimeoutError):
             if sys.__stderr__ is not None:
                 sys.__stderr__.write(data)
 
