@@ -191,7 +191,7 @@ def test_empty_items_leave_nothing_behind(case: LoopCase) -> None:
         transport.writelines([b"", b"x", b""])
         assert await receive(peer, 1) == b"x"
         written = await fill(transport)
-        transport.writelines([b"", b"y"])
+        transport.writelines([b"", b"y", b""])
         await receive(peer, written + 1)
         await asyncio.sleep(0)
         # A watcher for an empty buffer would keep the loop from ever waiting.
