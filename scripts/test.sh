@@ -65,6 +65,15 @@ count_pytest() {
     rm -f "$last"
 }
 
+# A last line of `N passed, N failed, N skipped`.
+count_total() {
+    local last
+    last=$(mktemp)
+    tail -n 1 "$1" >"$last"
+    echo "$(sum '[0-9]+ passed' "$last") $(sum '[0-9]+ failed' "$last") $(sum '[0-9]+ skipped' "$last")"
+    rm -f "$last"
+}
+
 run_gofmt() {
     local unformatted
     unformatted=$(cd nif && gofmt -l .) || return 1
@@ -84,6 +93,7 @@ run_pytest() {
 }
 
 sh scripts/setup.sh test || exit 1
+sh scripts/setup.sh conformance || exit 1
 rebar3 compile || exit 1
 mkdir -p "$logs"
 rm -f "$logs"/*
@@ -98,6 +108,7 @@ suite libraries count_one sh scripts/check-libraries.sh
 suite go-test count_go run_go_test
 suite pytest count_pytest run_pytest
 suite common-test count_ct rebar3 ct
+suite conformance count_total bash scripts/conformance.sh
 suite xref count_one rebar3 xref
 suite dialyzer count_one rebar3 dialyzer
 suite as-dependency count_one sh scripts/as-dependency.sh
