@@ -34,6 +34,7 @@ groups() ->
         {processes, [], [send_local, send_remote, send_to_the_dead, whereis_name, self_process]},
         {sleeping, [], [sleep_sync, sleep_async, spawn_task, spawn_task_debug, spawn_task_many]},
         {output, [], [logging, logging_level, print_to_group_leader]},
+        {document, [], [document_call, document_sleep, document_spawn_task]},
         {limits, [], [no_growth]}
     ].
 
@@ -704,3 +705,72 @@ footprint() ->
         calls => Calls,
         descriptors => length(Descriptors)
     }.
+
+%%% The examples of the document, as they stand there; the names that they leave open are given first
+
+document_call(_) ->
+    ok = py_callback:register(my_callback, fun([A, B]) -> A + B end),
+    ok = py:exec(<<
+        "arg1, arg2 = 2, 3\n"
+        "def process(result):\n"
+        "    return result * 10\n"
+        "import erlang\n"
+        "def handler():\n"
+        "    # Call Erlang function - blocks until complete\n"
+        "    result = erlang.call('my_callback', arg1, arg2)\n"
+        "    return process(result)\n"
+    >>),
+    {ok, 50} = py:call('__main__', handler, []).
+
+document_sleep(_) ->
+    ok = py:exec(<<
+        "import erlang\n"
+        "# Async context - yields to event loop\n"
+        "async def async_handler():\n"
+        "    await erlang.sleep(0.1)  # Uses asyncio.sleep() internally\n"
+        "    return \"done\"\n"
+        "# Sync context - blocks Python, releases dirty scheduler\n"
+        "def sync_handler():\n"
+        "    erlang.sleep(0.1)  # Suspends Erlang process via receive/after\n"
+        "    return \"done\"\n"
+    >>),
+    Slept = fun(Run) ->
+        {Time, {ok, <<"done">>}} = timer:tc(Run),
+        ?assert(Time >= 100000)
+    end,
+    Slept(fun() -> py:call('__main__', sync_handler, []) end),
+    Slept(fun() -> py_event_loop:run('__main__', async_handler, []) end),
+    Slept(fun() -> py_event_loop:run('__main__', sync_handler, []) end),
+    Slept(fun() -> py:eval(<<"erlang.run(async_handler())">>) end).
+
+document_spawn_task(_) ->
+    Self = self(),
+    ok = py_callback:register(finished, fun([What]) -> Self ! {finished, What} end),
+    ok = py:exec(<<
+        "import asyncio\n"
+        "async def other_work():\n"
+        "    await asyncio.sleep(0)\n"
+        "import erlang\n"
+        "# From sync code called by Erlang\n"
+        "def handle_request(data):\n"
+        "    # This works even though there's no running event loop\n"
+        "    erlang.spawn_task(process_async(data))\n"
+        "    return 'ok'\n"
+        "# From async code\n"
+        "async def handler():\n"
+        "    # Also works in async context\n"
+        "    erlang.spawn_task(background_work())\n"
+        "    await other_work()\n"
+        "async def process_async(data):\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    # Do async processing...\n"
+        "    await erlang.async_call('finished', data)\n"
+        "async def background_work():\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    # Do background work...\n"
+        "    await erlang.async_call('finished', 'background')\n"
+    >>),
+    {ok, <<"ok">>} = py:call('__main__', handle_request, [<<"data">>]),
+    {finished, <<"data">>} = receive First -> First after 5000 -> lost end,
+    {ok, none} = py_event_loop:run('__main__', handler, []),
+    {finished, <<"background">>} = receive Second -> Second after 5000 -> lost end.
