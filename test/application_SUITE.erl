@@ -124,6 +124,9 @@ bad_configuration(_Config) ->
         {task_queue_limit, [0, -1, "1"]},
         {event_loop_linger_us, [-1, 1.0, soon]},
         {max_new_atoms, [-1, all, 1.5]},
+        {python_memory_limit, [0, 16777215, unlimited]},
+        {max_term_bytes, [0, infinity]},
+        {event_loop_limit, [0, many]},
         {sandbox, [[], #{fork => maybe_}, #{no_such_rule => deny}, deny]}
     ],
     %% A new key needs a line above.
@@ -155,6 +158,9 @@ good_configuration(Config) ->
         {event_loop_linger_us, 0},
         {max_new_atoms, 0},
         {sandbox, #{}},
+        {python_memory_limit, 1 bsl 40},
+        {max_term_bytes, 1 bsl 40},
+        {event_loop_limit, 100},
         {venv, undefined},
         {python_executable, undefined}
     ]),
@@ -218,7 +224,7 @@ every_supervised_process_may_be_killed(_Config) ->
                 lists:all(fun({_, Pid}) -> is_pid(Pid) andalso Pid =/= Old end, tree(erlang_python_sup))
             end),
             test_support:eventually(fun() -> Paths -- [P || {P, _} <- tree(erlang_python_sup)] =:= [] end),
-            works(),
+            works({killed, Path}),
             ?assert(lists:keymember(erlang_python, 1, application:which_applications()))
         end,
         Paths
@@ -227,7 +233,7 @@ every_supervised_process_may_be_killed(_Config) ->
     [
         begin
             ok = test_support:kill(Worker),
-            works()
+            works({killed, Path})
         end
      || {Path, Worker} <- tree(erlang_python_sup), is_worker_of_a_loop(Path)
     ].
@@ -298,11 +304,14 @@ libraries_are_found_when_the_directory_changes(_Config) ->
 %%% Helpers
 
 works() ->
-    ?assertEqual({ok, 4.0}, py:call(math, sqrt, [16.0])),
+    works(always).
+
+works(When) ->
+    ?assertEqual({ok, 4.0}, py:call(math, sqrt, [16.0]), When),
     ?assertEqual({ok, 4.0}, test_support:in_process(fun() -> py:call(math, sqrt, [16.0]) end)),
-    ?assertEqual({ok, 4.0}, py_event_loop:run(math, sqrt, [16.0])),
-    ?assertEqual({ok, <<"done">>}, py_event_loop:run(asyncio, sleep, [0.01, done])),
-    ?assertEqual({ok, <<"done">>}, py_event_loop_pool:run(asyncio, sleep, [0.01, done])).
+    ?assertEqual({ok, 4.0}, py_event_loop:run(math, sqrt, [16.0]), When),
+    ?assertEqual({ok, <<"done">>}, py_event_loop:run(asyncio, sleep, [0.01, done]), When),
+    ?assertEqual({ok, <<"done">>}, py_event_loop_pool:run(asyncio, sleep, [0.01, done]), When).
 
 contexts() ->
     {ok, #{contexts := Infos}} = py:info(),

@@ -63,8 +63,7 @@ functions_exist(_Config) ->
 %% What other pages announce that is still being built; the list is to become empty.
 pending() ->
     [
-        {"docs/security.md", "robustness.md"},
-        {"docs/security.md", "py:interrupt/1"}
+        {"docs/security.md", "robustness.md"}
     ].
 
 the_runner_notices_failures(_Config) ->
