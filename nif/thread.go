@@ -77,6 +77,10 @@ func (t *pythonThread) detach() {
 func (t *pythonThread) interrupt(exception string) {
 	identity := t.identity.Load()
 	interrupts.do(func(state unsafe.Pointer) {
+		// The identity of a thread that has ended may be another one's by now.
+		if threads.Get(t.handle) != t {
+			return
+		}
 		name := C.CString(exception)
 		defer C.free(unsafe.Pointer(name))
 		C.python_thread_interrupt(state, C.ulong(identity), name)

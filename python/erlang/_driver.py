@@ -40,8 +40,11 @@ def drive(handle: int) -> None:
         _loops[handle] = loop
         _changed.notify_all()
     try:
-        while not selector.stopping:
+        while True:
+            # Around the question as well: another thread may raise either of them at any bytecode.
             try:
+                if selector.stopping:
+                    break
                 loop.run_forever()
             except (SystemExit, KeyboardInterrupt):
                 continue
