@@ -161,15 +161,24 @@ class ErlangEventLoop(asyncio.SelectorEventLoop):
         for name in _NATIVE_METHODS:
             self.__dict__.pop(name, None)
 
-    # The selector wakes up by itself, so there is no socket pair that would have to be watched.
+    # The selector wakes up by itself, so there is no socket pair that would have to be watched,
+    # unless a subclass makes one.
 
     def _make_self_pipe(self) -> None:
         self._ssock = self._csock = None
+        # The selector's own descriptor for wake-ups.
+        self._internal_fds += 1
 
     def _close_self_pipe(self) -> None:
-        pass
+        if self._ssock is not None:
+            super()._close_self_pipe()
+        else:
+            self._internal_fds -= 1
 
     def _write_to_self(self) -> None:
+        if self._csock is not None:
+            super()._write_to_self()
+            return
         # Another thread may close the loop meanwhile; wake() on a closed selector does nothing.
         selector = self._selector
         if selector is not None:

@@ -106,6 +106,7 @@ def _select(
             continue
         reason = skip_list.reason(name)
         if reason is None:
+            substitute.keep_asyncios_own(name, test)
             chosen.addTest(test)
         else:
             skipped.append({"test": name, "reason": reason})
