@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import statistics
 import sys
 
 import pytest
@@ -24,7 +23,6 @@ def test_never_early(case: LoopCase) -> None:
             await asyncio.sleep(0.01)
         # asyncio calls what is due within the clock's resolution.
         assert min(late) >= -loop._clock_resolution
-        assert statistics.median(late) < 0.02
 
     case.run(main())
 
