@@ -39,7 +39,7 @@ func (l *eventLoop) giveUp(env *C.ErlNifEnv) {
 			return
 		}
 		l.stop()
-		time.AfterFunc(stopGrace, func() { python.onMain(func() { l.interrupt() }) })
+		time.AfterFunc(stopGrace, l.interrupt)
 	}()
 }
 
@@ -64,7 +64,7 @@ func (t *task) takeBack() bool {
 	return mine
 }
 
-// interrupt ends Python code that keeps a stopped loop's thread. Runs on the main thread.
+// interrupt ends Python code that keeps a stopped loop's thread.
 func (l *eventLoop) interrupt() {
 	l.mu.Lock()
 	thread := l.thread

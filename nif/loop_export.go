@@ -99,6 +99,15 @@ func core_loop_wake(handle C.uint64_t) {
 	}
 }
 
+// core_loop_ending tells whether the loop is closed or was asked to end.
+//
+//export core_loop_ending
+func core_loop_ending(handle C.uint64_t) C.bool {
+	defer guardCallback("loop_ending")
+	l := loops.Get(uint64(handle))
+	return C.bool(l == nil || l.stopAsked.Load())
+}
+
 //export core_loop_fileno
 func core_loop_fileno(handle C.uint64_t) C.int {
 	defer guardCallback("loop_fileno")

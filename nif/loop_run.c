@@ -38,7 +38,9 @@ static task_outcome finish_future(task *t, PyObject *future) {
     PyObject *value = PyObject_CallMethodNoArgs(future, python_state_get()->string_result);
     if (value == NULL && PyErr_ExceptionMatches(python_state_get()->cancelled_error)) {
         PyErr_Clear();
-        return task_finish(t, task_error(t, atoms.cancelled)) ? TASK_RECYCLE : TASK_GONE;
+        /* A loop that ends cancels what it has left. */
+        ERL_NIF_TERM reason = core_loop_ending(t->loop) ? atoms.closed : atoms.cancelled;
+        return task_finish(t, task_error(t, reason)) ? TASK_RECYCLE : TASK_GONE;
     }
     return task_deliver(t, value);
 }

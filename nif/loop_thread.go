@@ -10,6 +10,8 @@ import "C"
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"erlang_python/nif/internal/pollset"
 )
 
 // start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
@@ -69,6 +71,8 @@ func (l *eventLoop) startThread() {
 // run is the life of the loop's thread: erlang._driver.drive() makes an ErlangEventLoop on this loop and runs it until
 // the loop is asked to stop.
 func (l *eventLoop) run(thread *pythonThread) {
+	l.awoke.Store(pollset.Now())
+	l.awake.Store(true)
 	if err := thread.attach(); err != nil {
 		logEvent(err.Error())
 		l.close()
