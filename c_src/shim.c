@@ -1,6 +1,7 @@
 /*
- * The NIF library that erlang:load_nif opens: a table that forwards to the Go core (nif/), and the resource types.
- * No logic: what decides is in Go. The core is a library of its own because a Go runtime cannot be unloaded.
+ * The NIF library that erlang:load_nif opens: a table that forwards to the Go core (nif/), and the
+ * resource types. No logic: what decides is in Go. The core is a library of its own because a Go
+ * runtime cannot be unloaded.
  */
 #include <erl_nif.h>
 
@@ -44,9 +45,8 @@ CALLBACKS(RESOURCE_TIMER, timer)
     do {                                                                                           \
         ErlNifResourceTypeInit callbacks = {                                                       \
             .dtor = kind##_gone, .stop = kind##_stop, .down = kind##_down, .members = 3};          \
-        resource_types[Kind] =                                                                     \
-            enif_init_resource_type(env, #kind, &callbacks,                                        \
-                                    ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER, NULL);                \
+        resource_types[Kind] = enif_init_resource_type(                                            \
+            env, #kind, &callbacks, ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER, NULL);                \
         if (resource_types[Kind] == NULL) {                                                        \
             return 1;                                                                              \
         }                                                                                          \
@@ -63,7 +63,8 @@ static int load(ErlNifEnv *env, void **private_data, ERL_NIF_TERM load_info) {
     return core_load(env, load_info);
 }
 
-/* A second version of the core cannot be loaded beside the first one, nor the first one be unloaded. */
+/* A second version of the core cannot be loaded beside the first one, nor the first one be
+ * unloaded. */
 static int upgrade(ErlNifEnv *env, void **private_data, void **old_private_data,
                    ERL_NIF_TERM load_info) {
     (void)env, (void)private_data, (void)old_private_data, (void)load_info;

@@ -53,7 +53,8 @@ PyObject *name_to_python_string(ErlNifEnv *env, ERL_NIF_TERM term, const char *w
 /* Sets how many atoms that did not exist before Python may create; returns nothing, thread-safe. */
 void convert_set_atom_limit(unsigned long limit);
 
-/* Sets how large a term that python_to_term() makes may get, in bytes; a larger one raises MemoryError. Thread-safe. */
+/* Sets how large a term that python_to_term() makes may get, in bytes; a larger one raises
+ * MemoryError. Thread-safe. */
 void convert_set_size_limit(size_t limit);
 
 /* Once per interpreter, after python_types_setup(). Returns false with an exception set. */

@@ -53,7 +53,8 @@ size_t builder_reserve(term_builder *builder, size_t count) {
 
 /* ---- Size ---- */
 
-/* The VM ends itself when it gets no memory for a term, so terms must stay far below what there is. */
+/* The VM ends itself when it gets no memory for a term, so terms must stay far below what there is.
+ */
 static _Atomic size_t size_limit = SIZE_MAX;
 
 void convert_set_size_limit(size_t limit) { atomic_store(&size_limit, limit); }

@@ -5,9 +5,10 @@
 #include "selector.h"
 
 /*
- * Runs self->ready's tasks and cancellations, in order, inside the running loop. Plain functions are answered at
- * once. A coroutine's asyncio task takes its first step at once and is answered at once if that finishes it;
- * otherwise when it is done. True when asyncio has something to do, so that select() must return. Takes the tasks.
+ * Runs self->ready's tasks and cancellations, in order, inside the running loop. Plain functions
+ * are answered at once. A coroutine's asyncio task takes its first step at once and is answered at
+ * once if that finishes it; otherwise when it is done. True when asyncio has something to do, so
+ * that select() must return. Takes the tasks.
  */
 bool loop_run_tasks(selector *self);
 

@@ -17,9 +17,9 @@ static void report_exception(void) {
 void loop_thread_run(void *thread_state, uint64_t handle) {
     PyEval_RestoreThread(thread_state);
     PyObject *driver = PyImport_ImportModule("erlang._driver");
-    PyObject *result =
-        driver != NULL ? PyObject_CallMethod(driver, "drive", "K", (unsigned long long)handle)
-                       : NULL;
+    PyObject *result = driver != NULL
+                           ? PyObject_CallMethod(driver, "drive", "K", (unsigned long long)handle)
+                           : NULL;
     if (result == NULL) {
         report_exception();
     }

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Runs erlang._driver.drive(handle) on the calling thread, which is attached to the interpreter with the GIL
- * released, until that loop ends. What it raises is reported as a log event.
+ * Runs erlang._driver.drive(handle) on the calling thread, which is attached to the interpreter
+ * with the GIL released, until that loop ends. What it raises is reported as a log event.
  */
 void loop_thread_run(void *thread_state, uint64_t handle);
 

@@ -65,7 +65,7 @@ typedef struct python_state {
     Py_ssize_t handle_context;
     Py_ssize_t timer_when;
     Py_ssize_t timer_scheduled;
-    PyObject *asyncio_call_soon;  /* BaseEventLoop.call_soon, .call_at, .call_later */
+    PyObject *asyncio_call_soon; /* BaseEventLoop.call_soon, .call_at, .call_later */
     PyObject *asyncio_call_at;
     PyObject *asyncio_call_later;
     PyObject *string_debug;     /* "_debug" */
@@ -74,17 +74,17 @@ typedef struct python_state {
     PyObject *string_cancelled; /* "_cancelled" */
 
     /* loop_run.c */
-    PyTypeObject *task_waiter_type; /* delivers the result of an asyncio task */
-    PyObject *asyncio_task;         /* asyncio.Task */
-    PyObject *cancelled_error;      /* asyncio.CancelledError */
-    PyObject *ensure_future;        /* asyncio.ensure_future */
+    PyTypeObject *task_waiter_type;     /* delivers the result of an asyncio task */
+    PyObject *asyncio_task;             /* asyncio.Task */
+    PyObject *cancelled_error;          /* asyncio.CancelledError */
+    PyObject *ensure_future;            /* asyncio.ensure_future */
     PyObject *string_result;            /* "result" */
     PyObject *string_add_done_callback; /* "add_done_callback" */
     PyObject *string_task_factory;      /* "_task_factory" */
     PyObject *string_done;              /* "done" */
     PyObject *string_pop;               /* "pop" */
     PyObject *string_stopping;          /* "_stopping" */
-    PyObject *task_names;           /* ("loop", "eager_start"), keyword names for asyncio.Task */
+    PyObject *task_names; /* ("loop", "eager_start"), keyword names for asyncio.Task */
 } python_state;
 
 /* The state of the interpreter that the calling thread is attached to. */

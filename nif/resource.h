@@ -1,6 +1,6 @@
 /*
- * NIF resources: what an Erlang term holds of a Go object is a handle, never a pointer; the object is looked up in a
- * registry (resource.go), and a handle whose object is gone finds nothing.
+ * NIF resources: what an Erlang term holds of a Go object is a handle, never a pointer; the object
+ * is looked up in a registry (resource.go), and a handle whose object is gone finds nothing.
  */
 #ifndef ERLANG_PYTHON_RESOURCE_H
 #define ERLANG_PYTHON_RESOURCE_H
@@ -26,7 +26,8 @@ typedef struct resource {
 /* Opened by the shim's load function. */
 extern ErlNifResourceType *resource_types[RESOURCE_KINDS];
 
-/* A new resource object with one reference, to be given up by enif_release_resource(); NULL without memory. */
+/* A new resource object with one reference, to be given up by enif_release_resource(); NULL without
+ * memory. */
 resource *resource_new(resource_kind kind, uint64_t handle);
 
 /* The handle in a term, or 0 when the term is no resource of that kind. */

@@ -1,8 +1,8 @@
 /*
  * The heap of a loop's timers: heapq's algorithm on asyncio's own list of TimerHandles.
  *
- * heapq compares by TimerHandle.__lt__, Python code that takes most of the time of call_later(); here the times of two
- * timers are compared directly where both are floats.
+ * heapq compares by TimerHandle.__lt__, Python code that takes most of the time of call_later();
+ * here the times of two timers are compared directly where both are floats.
  */
 #ifndef ERLANG_PYTHON_TIMER_HEAP_H
 #define ERLANG_PYTHON_TIMER_HEAP_H

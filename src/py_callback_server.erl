@@ -33,7 +33,7 @@ loop(Parent) ->
         {{down, _}, _, process, _, normal} ->
             loop(Parent);
         {{down, Id}, _, process, _, Reason} ->
-            fail(Id, exit, Reason, []),
+            _ = fail(Id, exit, Reason, []),
             loop(Parent);
         {system, From, Request} ->
             sys:handle_system_msg(Request, From, Parent, ?MODULE, [], no_state);

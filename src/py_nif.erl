@@ -32,9 +32,9 @@
 -export_type([call/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
 -export_type([fd/0, fd_ref/0, timer_ref/0, callback_id/0, pending/0]).
 
--opaque context() :: reference().
+-type context() :: reference().
 %% A Python context: one thread of its own.
--opaque event_loop() :: reference().
+-type event_loop() :: reference().
 %% An event loop.
 -type call() :: pos_integer().
 %% A call of Python to Erlang: as a context, the thread that waits for its answer.

@@ -56,8 +56,12 @@ CASES: dict[str, Callable[[], Any]] = {
     "subprocess_run": lambda: subprocess.run(["true"]),
     "subprocess_shell": lambda: subprocess.check_output("true", shell=True),
     "pty_spawn": lambda: pty.spawn("true"),
-    "multiprocessing_fork": lambda: multiprocessing.get_context("fork").Process(target=_child).start(),
-    "multiprocessing_spawn": lambda: multiprocessing.get_context("spawn").Process(target=_child).start(),
+    "multiprocessing_fork": lambda: multiprocessing.get_context("fork")
+    .Process(target=_child)
+    .start(),
+    "multiprocessing_spawn": lambda: multiprocessing.get_context("spawn")
+    .Process(target=_child)
+    .start(),
     "fork_exec": lambda: __import__("_posixsubprocess").fork_exec(),
     "_exit": lambda: os._exit(7),
     "_exit_keyword": lambda: os._exit(status=7),
@@ -73,7 +77,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "alarm": lambda: signal.alarm(1),
     "setitimer": lambda: signal.setitimer(signal.ITIMER_REAL, 0.01),
     "siginterrupt": lambda: signal.siginterrupt(signal.SIGTERM, False),
-    "pidfd_send_signal": lambda: signal.pidfd_send_signal(os.pidfd_open(os.getpid()), signal.SIGTERM),
+    "pidfd_send_signal": lambda: signal.pidfd_send_signal(
+        os.pidfd_open(os.getpid()), signal.SIGTERM
+    ),
     "faulthandler_register": lambda: faulthandler.register(signal.SIGUSR1),
     "faulthandler_exit": lambda: faulthandler.dump_traceback_later(0.01, exit=True),
     "faulthandler_crash": lambda: faulthandler._sigsegv(),  # type: ignore[attr-defined]
@@ -88,7 +94,11 @@ def attempt(name: str) -> tuple[str, str, bool]:
     try:
         CASES[name]()
     except Exception as error:
-        return type(error).__name__, str(error), isinstance(error, RuntimeError) and isinstance(error, OSError)
+        return (
+            type(error).__name__,
+            str(error),
+            isinstance(error, RuntimeError) and isinstance(error, OSError),
+        )
     return "nothing", "", False
 
 

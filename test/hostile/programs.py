@@ -49,7 +49,9 @@ def blocked_signals() -> list[str]:
 
 def pipes() -> str:
     """Input and output of a program."""
-    return subprocess.run(["cat"], input="x" * 1_000_000, capture_output=True, text=True).stdout[-3:]
+    return subprocess.run(["cat"], input="x" * 1_000_000, capture_output=True, text=True).stdout[
+        -3:
+    ]
 
 
 def spawn() -> int | None:
