@@ -1,0 +1,61 @@
+%% Faults under the event loop: descriptors that go away, too few of them, peers that misbehave. Each case in a VM of its
+%% own, which must answer afterwards.
+-module(py_fault_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+all() ->
+    [
+        closed_behind, closed_transport, out_of_descriptors, reset, half_close, byte_by_byte, never_reads,
+        many_connections, no_buffers, soak
+    ].
+
+suite() -> [{timetrap, {minutes, 4}}].
+
+folder() -> filename:join(filename:dirname(code:which(?MODULE)), "hostile").
+
+%% The result of a coroutine of faults.py, on a context's asyncio.run would be another loop: here it is the pool's.
+run(Function, Arguments) ->
+    Environment = [{python_path, [folder()]}, {sandbox, #{limits => allow}}],
+    {ok, Value} = py_vm:run(py_event_loop, run, [faults, Function, Arguments, #{timeout => 60000}], #{env => Environment}),
+    Value.
+
+closed_behind(_) -> [<<"CancelledError">>, <<"other">>] = cancelled(run(closed_behind, [])).
+
+%% wait_for raises TimeoutError or the task's cancellation, depending on the version.
+cancelled(Ends) -> lists:usort([case End of <<"TimeoutError">> -> <<"CancelledError">>; _ -> End end || End <- Ends]).
+
+closed_transport(_) ->
+    true = is_binary(run(closed_transport, [])).
+
+out_of_descriptors(_) -> [0, <<"OSError">>, true] = run(out_of_descriptors, []).
+
+reset(_) ->
+    Seen = run(reset, []),
+    <<"60">> = lists:last(Seen),
+    true = lists:member(<<"ConnectionResetError">>, Seen).
+
+half_close(_) -> [1000000, true] = run(half_close, []).
+
+byte_by_byte(_) -> 50 = run(byte_by_byte, []).
+
+never_reads(_) -> [true, true] = run(never_reads, []).
+
+%% 10,000 connections, half of them dropped with a reset.
+many_connections(_) ->
+    [Served, 0] = run(many_connections, [10000, 100]),
+    true = Served >= 5000.
+
+no_buffers(_) ->
+    Seen = run(no_buffers, []),
+    <<"False">> = lists:last(Seen),
+    true = length(Seen) >= 2.
+
+%% The short form of `make soak'.
+soak(_) ->
+    Samples = py_vm:run(py_soak, run, [16, 4], #{
+        env => [{python_path, [folder()]}, {contexts, 16}, {event_loop_pool_size, 2}], timeout => 200000
+    }),
+    ct:pal("~ts", [py_soak:report(Samples)]),
+    %% Too short to tell a leak from warming up.
+    [] = [Problem || Problem <- py_soak:problems(Samples), element(1, Problem) =/= rss_kb_per_round].
