@@ -6,7 +6,7 @@
 -compile([export_all, nowarn_export_all]).
 
 all() ->
-    [denied_by_default, allowed, subprocess_allowed, ctypes_denied, policy_is_checked, class_in_erlang, bits].
+    [denied_by_default, allowed, subprocess_allowed, ctypes_denied, policy_is_checked, class_in_erlang, bits, ports].
 
 suite() -> [{timetrap, {minutes, 4}}].
 
@@ -102,3 +102,18 @@ policy_is_checked(_) ->
 bits(_) ->
     ?assertEqual(2#011111111, py_sandbox:denied(#{})),
     ?assertEqual(0, py_sandbox:denied(maps:map(fun(_, _) -> allow end, py_sandbox:defaults()))).
+
+%% examples/port_commands.erl, which docs/security.md shows.
+ports(_) ->
+    Root = filename:join(lists:takewhile(fun(Part) -> Part =/= "_build" end, filename:split(filename:dirname(code:which(?MODULE))))),
+    ok = py_vm:run(?MODULE, run_ports, [filename:join([Root, "examples", "port_commands"])]).
+
+run_ports(Source) ->
+    {ok, Module, Code} = compile:file(Source, [binary, nowarn_export_all]),
+    {module, Module} = code:load_binary(Module, Source, Code),
+    ok = Module:register(),
+    ok = py:exec(<<"import erlang">>),
+    {ok, {3, <<"42\n">>}} = py:eval(<<"erlang.call('run_program', 'sh', ['-c', 'echo $((6 * 7)); exit 3'])">>),
+    {ok, {0, <<"$HOME; `id`\n">>}} = py:eval(<<"erlang.call('run_program', 'echo', ['$HOME; `id`'])">>),
+    {error, _} = py:eval(<<"erlang.call('run_program', 'no_such_program', [])">>),
+    ok.

@@ -111,6 +111,7 @@ classify(ok) -> 1;
 classify({refused, _}) -> 2;
 classify({'EXIT', {{badmatch, {error, Reason}}, _}}) when is_atom(Reason) -> 2;
 classify({'EXIT', {{badmatch, {error, {Class, _}}}, _}}) when Class =:= 'SystemExit'; Class =:= 'KeyboardInterrupt' -> 2;
+classify({'EXIT', {{badmatch, {error, {'SystemExit', _, _}}}, _}}) -> 2;
 classify({'EXIT', {{badmatch, {error, {<<"erlang.", _/binary>>, _}}}, _}}) -> 2;
 classify({'EXIT', {noproc, _}}) -> 2;
 classify({'EXIT', {{not_started, _}, _}}) -> 2;
