@@ -1,5 +1,5 @@
 # The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
-.PHONY: all run test conformance bench lint format clean
+.PHONY: all run test conformance bench soak asan lint format clean
 
 all:
 	sh scripts/setup.sh run
@@ -28,6 +28,15 @@ bench:
 	"$$(cat _build/cmake/python-executable)" bench/bench_callbacks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_tasks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_loop.py
+
+# Mixed load with restarts and killed processes for SECONDS; see docs/robustness.md.
+SECONDS ?= 60
+soak:
+	@sh scripts/soak.sh $(SECONDS)
+
+# The C parts with AddressSanitizer and UndefinedBehaviorSanitizer, in the VM.
+asan:
+	@bash scripts/asan.sh
 
 # Style only: C, Go and Python.
 lint:
