@@ -30,9 +30,15 @@ PyObject *caller_bind(task *t) {
 
 void caller_unbind(PyObject *token) {
     if (token != NULL) {
+        /* What the task raised goes on. */
+        PyObject *type;
+        PyObject *value;
+        PyObject *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
         PyContextVar_Reset(callback_state_get()->process_variable, token);
         Py_DECREF(token);
         PyErr_Clear();
+        PyErr_Restore(type, value, traceback);
     }
 }
 
