@@ -325,9 +325,10 @@ queued(Context) ->
     {ok, #{queued := Number}} = py_nif:context_info(Context),
     Number.
 
+%% Without those of contexts, of which a call may find another one free and start one more.
 threads() ->
-    {ok, #{threads := Number}} = py:info(),
-    Number.
+    {ok, #{threads := Number, contexts := Contexts}} = py:info(),
+    Number - length(Contexts).
 
 child(Name) ->
     {Name, Pid, _, _} = lists:keyfind(Name, 1, supervisor:which_children(erlang_python_sup)),
