@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import errno
+import os
 import socket
 import sys
 from asyncio import DatagramTransport, constants, selector_events, sslproto
@@ -130,13 +132,13 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
         sent = 0
         if not self._buffer:
             try:
-                sent = self._sock.send(data)
+                sent = self._send(data)
             except (BlockingIOError, InterruptedError):
                 pass
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:  # noqa: BLE001 (as asyncio does)
-                self._fatal_error(exc, "Fatal write error on socket transport")
+                self._fatal_error(self._reason(exc), "Fatal write error on socket transport")
                 return
             else:
                 if sent == len(data):
@@ -145,10 +147,19 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
         self._append(_rest(data, sent))
         self._maybe_pause_protocol()
 
+    # The native calls get the socket and not the number: somebody may have closed the socket, and
+    # the number may be another connection's by now.
+
     def _send(self, data: _Chunk) -> int:
         if self._native:
-            return _native_send(self._sock_fd, data)
+            return _native_send(self._sock, data)
         return self._sock.send(data)
+
+    def _reason(self, exc: BaseException) -> BaseException:
+        """The error as a socket method reports it: a closed socket has no valid descriptor."""
+        if isinstance(exc, ValueError) and self._sock.fileno() < 0:
+            return OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return exc
 
     def _read_ready__data_received(self) -> None:
         if not self._native:
@@ -157,13 +168,13 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
         if self._conn_lost:
             return
         try:
-            data = _native_recv(self._sock_fd)
+            data = _native_recv(self._sock)
         except (BlockingIOError, InterruptedError):
             return
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self._fatal_error(exc, "Fatal read error on socket transport")
+            self._fatal_error(self._reason(exc), "Fatal read error on socket transport")
             return
         if not data:
             self._read_ready__on_eof()

@@ -170,6 +170,55 @@ def test_reset_is_reported(case: LoopCase) -> None:
     case.run(main())
 
 
+def test_socket_closed_under_its_transport(case: LoopCase) -> None:
+    """The descriptor's number belongs to somebody else then: nothing may be sent to or read from it."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        left, right = socket.socketpair()
+        number = left.fileno()
+        transport, protocol = await loop.create_connection(Recorder, sock=left)
+        left.close()
+        right.close()
+        left, right = socket.socketpair()
+        assert left.fileno() == number
+        right.send(b"secret")
+        transport.write(b"secret")
+        assert isinstance(await protocol.lost, OSError)
+        assert not protocol.received
+        right.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            right.recv(100)
+        assert left.recv(100) == b"secret"
+        left.close()
+        right.close()
+
+        # Closed and used again by a callback of the turn that has the event for the old socket.
+        left, right = socket.socketpair()
+        transport, protocol = await loop.create_connection(Recorder, sock=left)
+        others: list[socket.socket] = []
+
+        def replace() -> None:
+            loop.remove_reader(first)
+            left.close()
+            others.extend(socket.socketpair())
+            others[1].send(b"secret")
+
+        first, trigger = socket.socketpair()
+        loop.add_reader(first, replace)
+        await asyncio.sleep(0.01)
+        trigger.send(b"x")
+        right.send(b"old")
+        await asyncio.sleep(0.01)
+        assert protocol.received in (b"", b"old")
+        transport.abort()
+        await protocol.lost
+        for sock in (right, first, trigger, *others):
+            sock.close()
+
+    case.run(main())
+
+
 def test_abort_discards_what_is_buffered(case: LoopCase) -> None:
     async def main() -> None:
         left, right = socket.socketpair()
