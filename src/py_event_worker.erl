@@ -20,7 +20,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/2, start/2]).
+-export([start_supervised/2, start_link/2, start/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
@@ -46,8 +46,23 @@ start_link(Name, Loop) ->
 start(Name, Loop) ->
     gen_server:start(?MODULE, {Name, Loop}, []).
 
+%% @private What the supervisor starts. A worker that is replaced when its loop is closed already starts and stops:
+%% with `ignore' the supervisor would keep a child without a process for good.
+-spec start_supervised(term(), py_nif:event_loop()) -> {ok, pid()} | {error, term()}.
+start_supervised(Name, Loop) ->
+    gen_server:start_link(?MODULE, {supervised, Name, Loop}, []).
+
 %% @private
--spec init({term(), py_nif:event_loop()}) -> {ok, #state{}} | ignore | {stop, term()}.
+-spec init({term(), py_nif:event_loop()} | {supervised, term(), py_nif:event_loop()}) ->
+    {ok, #state{}} | ignore | {stop, term()}.
+init({supervised, Name, Loop}) ->
+    case init({Name, Loop}) of
+        ignore ->
+            self() ! loop_closed,
+            {ok, #state{name = Name, loop = Loop}};
+        Result ->
+            Result
+    end;
 init({Name, Loop}) ->
     case py_nif:event_loop_set_worker(Loop, self()) of
         ok -> {ok, #state{name = Name, loop = Loop}};

@@ -20,7 +20,7 @@ init([]) ->
     Flags = #{strategy => simple_one_for_one, intensity => 1000, period => 1},
     Worker = #{
         id => py_event_worker,
-        start => {py_event_worker, start_link, []},
+        start => {py_event_worker, start_supervised, []},
         restart => transient,
         shutdown => 1000
     },

@@ -14,6 +14,7 @@ all() ->
         worker_survives_what_it_does_not_know,
         killed_worker_is_replaced,
         killed_worker_wakes_nobody_late,
+        worker_of_a_closed_loop_leaves_no_child,
         killed_starter,
         killed_supervisor_of_workers,
         sleeps_are_in_time_while_parked,
@@ -276,3 +277,12 @@ worker() ->
 state() ->
     {ok, #{state := State}} = py_event_loop:info(),
     State.
+
+%% A worker that the supervisor starts again when its loop is closed meanwhile.
+worker_of_a_closed_loop_leaves_no_child(_Config) ->
+    {ok, Loop} = py_nif:event_loop_new(),
+    ok = py_nif:event_loop_destroy(Loop),
+    eventually(fun() -> py_event_worker:start_link(<<"late">>, Loop) =:= ignore end),
+    Before = length(supervisor:which_children(py_event_worker_sup)),
+    [py_event_worker_sup:start_worker(Loop) || _ <- lists:seq(1, 10)],
+    eventually(fun() -> length(supervisor:which_children(py_event_worker_sup)) =< Before end).
