@@ -55,7 +55,7 @@ expected_depth(Name, {ok, true}) ->
     true = lists:member(Name, [
         <<"hash_deep_tuple">>, <<"pickle_loads">>, <<"compile_lists">>, <<"re_match">>, <<"partials">>,
         <<"compile_if_else">>, <<"compile_elif">>, <<"compile_plus">>, <<"repr_deep_list">>, <<"re_compile">>,
-        <<"isinstance_tuple">>, <<"ast_dump">>, <<"ast_unparse">>
+        <<"generators">>, <<"isinstance_tuple">>, <<"ast_dump">>, <<"ast_unparse">>
     ]),
     ok.
 
