@@ -258,7 +258,8 @@ func core_event_loop_poll(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (r
 		if state.deadline != 0 {
 			next = makeInteger(env, millisecondsUntil(state.deadline))
 		}
-		elements := [4]C.ERL_NIF_TERM{makeAtom(env, "wait"), makeInteger(env, int64(state.id)), makeBool(env, state.own), next}
+		elements := [4]C.ERL_NIF_TERM{makeAtom(env, "wait"), makeInteger(env, int64(state.id)),
+			makeBool(env, state.own), next}
 		return C.enif_make_tuple_from_array(env, &elements[0], 4)
 	})
 }

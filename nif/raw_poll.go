@@ -84,7 +84,8 @@ type pollState struct {
 }
 
 // poll counts the pending events; when there are none and wait is true the caller is made a poller.
-func (r *rawEvents) poll(env *C.ErlNifEnv, l *eventLoop, reference C.ERL_NIF_TERM, wait bool) (state pollState, err error) {
+func (r *rawEvents) poll(env *C.ErlNifEnv, l *eventLoop, reference C.ERL_NIF_TERM, wait bool) (state pollState,
+	err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {

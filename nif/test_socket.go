@@ -253,7 +253,8 @@ func core_recvfrom_test_udp(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) 
 		if !ok {
 			return posixError(env, syscall.EAFNOSUPPORT)
 		}
-		address := makeTuple2(env, makeBinary(env, netip.AddrFrom4(sender.Addr).String()), makeInteger(env, int64(sender.Port)))
+		host := netip.AddrFrom4(sender.Addr).String()
+		address := makeTuple2(env, makeBinary(env, host), makeInteger(env, int64(sender.Port)))
 		return makeOk(env, makeTuple2(env, makeBinary(env, string(buffer[:n])), address))
 	})
 }

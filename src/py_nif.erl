@@ -48,7 +48,7 @@
 %% A file descriptor of the VM's process.
 -opaque fd_ref() :: reference().
 %% A registration of a descriptor with a loop. When the last reference to it is garbage the registration ends.
--opaque timer_ref() :: reference().
+-type timer_ref() :: reference().
 %% A timer of a loop.
 -type callback_id() :: 0..16#ffffffffffffffff.
 %% Chosen by the caller; comes back in {@link get_pending/1}.
