@@ -46,7 +46,7 @@
 %% 1 traceback, 2 arrays as binaries, 4 outlives its caller.
 -type fd() :: non_neg_integer().
 %% A file descriptor of the VM's process.
--opaque fd_ref() :: reference().
+-type fd_ref() :: reference().
 %% A registration of a descriptor with a loop. When the last reference to it is garbage the registration ends.
 -type timer_ref() :: reference().
 %% A timer of a loop.
