@@ -71,18 +71,21 @@ func callbackServer(to *C.ErlNifPid) bool {
 func (p *pendingCall) register() uint64 {
 	p.epoch = callbacks.epoch.Load()
 	id := calls.Add(p)
-	p.state.Store(id<<callPhaseBits | callWaiting)
+	p.state.Store(callWord(id, callWaiting))
 	return id
 }
+
+// callWord is the state of a call: its id and its phase in one word, which are changed together.
+func callWord(id, phase uint64) uint64 { return id<<callPhaseBits | phase }
 
 func (p *pendingCall) id() uint64 { return p.state.Load() >> callPhaseBits }
 
 func (p *pendingCall) inPhase(id, phase uint64) bool {
-	return p.state.Load() == id<<callPhaseBits|phase
+	return p.state.Load() == callWord(id, phase)
 }
 
 func (p *pendingCall) transition(id, from, to uint64) bool {
-	return p.state.CompareAndSwap(id<<callPhaseBits|from, id<<callPhaseBits|to)
+	return p.state.CompareAndSwap(callWord(id, from), callWord(id, to))
 }
 
 // withdraw is the thread's decision not to wait any more: false when the answer came first, which is then complete.
@@ -104,7 +107,7 @@ func (p *pendingCall) answer(id uint64, status C.answer_status, term C.ERL_NIF_T
 	p.c.status = C.int32_t(status)
 	p.c.term = C.enif_make_copy(p.c.env, term)
 	w := p.waiter
-	p.state.Store(id<<callPhaseBits | callAnswered)
+	p.state.Store(callWord(id, callAnswered))
 	w.waker.Wake()
 }
 

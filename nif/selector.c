@@ -27,7 +27,19 @@ static PyObject *os_error(int status) {
  * raises. */
 static int descriptor_of(PyObject *file) {
     int fd = PyObject_AsFileDescriptor(file);
-    if (fd < 0 && PyErr_ExceptionMatches(PyExc_TypeError)) {
+    if (fd >= 0 || !PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return fd;
+    }
+    PyErr_Clear();
+    /* selectors.py takes int(file.fileno()), so a fileno() may return what int() can convert. */
+    PyObject *value = PyObject_CallMethod(file, "fileno", NULL);
+    PyObject *number = value != NULL ? PyNumber_Long(value) : NULL;
+    Py_XDECREF(value);
+    if (number != NULL) {
+        fd = PyObject_AsFileDescriptor(number);
+        Py_DECREF(number);
+    }
+    if (number == NULL) {
         PyErr_Clear();
         PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
     }
