@@ -346,12 +346,15 @@ static void count_timers(selector *self, int64_t timeout) {
     Py_XDECREF(scheduled);
 }
 
-/* Erlang asked the loop to end: its run_forever() returns after this turn. */
+/*
+ * Erlang asked the loop to end: its run_forever() returns after this turn. What loop.stop() does is
+ * done here without Python code, in which an interrupt could come and leave the loop running for
+ * good.
+ */
 static void stop_loop(selector *self) {
     self->stopping = true;
-    if (self->loop != NULL) {
-        PyObject *stopped = PyObject_CallMethod(self->loop, "stop", NULL);
-        Py_XDECREF(stopped);
+    if (self->loop != NULL &&
+        PyObject_SetAttr(self->loop, python_state_get()->string_stopping, Py_True) != 0) {
         PyErr_Clear();
     }
 }
