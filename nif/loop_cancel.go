@@ -33,9 +33,10 @@ func (l *eventLoop) takeCancels(ready *C.loop_ready) {
 	if l.cancelCount.Load() == 0 {
 		return
 	}
-	empty := l.queue.Empty()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Under the lock: a cancellation that came after the question would else be handed out before its task.
+	empty := l.queue.Empty()
 	n := 0
 	for n < min(len(l.cancels), C.LOOP_CANCELS) && (empty || l.cancels[n].after <= l.taken.Load()) {
 		ready.cancels[n] = C.uint64_t(l.cancels[n].key)
