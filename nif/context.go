@@ -120,10 +120,11 @@ func (c *pythonContext) close() {
 		t.fail(C.atoms.closed)
 	}
 	c.thread.waker.Wake()
-	if c.running.Load() != 0 {
-		c.thread.interrupt("SystemExit")
-	}
+	c.thread.interrupt(c.runs)
 }
+
+// runs tells whether its thread runs a batch.
+func (c *pythonContext) runs() bool { return c.running.Load() != 0 }
 
 // run is the life of the context's thread.
 func (c *pythonContext) run(thread *pythonThread) {
@@ -223,7 +224,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		t.c.loop = key
 		list[i] = t.c
 	}
-	again := int(C.task_run_batch(thread.state, c.c, C.size_t(n), c.owned, c.further))
+	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.owned, c.further))
 	if again > 0 {
 		for i, further := range unsafe.Slice(c.further, n) {
 			if further {

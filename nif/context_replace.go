@@ -64,7 +64,5 @@ func (c *pythonContext) abandon() {
 		}
 	}
 	c.thread.waker.Wake()
-	if c.running.Load() != 0 {
-		c.thread.interrupt("SystemExit")
-	}
+	c.thread.interrupt(c.runs)
 }

@@ -18,6 +18,7 @@ static thread_frames *list;
 static pthread_key_t end_key;
 static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
 static _Thread_local thread_frames *own;
+static _Atomic uint64_t requests;
 
 static void forget(void *value) {
     thread_frames *frames = value;
@@ -70,20 +71,41 @@ static thread_frames *frames_of_thread(void) {
 /* The same bits as in task.go. */
 #define GENERATION_BITS 30
 
-void interrupt_enter(interrupt_frame *frame, const task *t) {
+static void push(interrupt_frame *frame, uint64_t id) {
     thread_frames *frames = frames_of_thread();
-    frame->raised = false;
+    frame->id = id;
+    frame->raised = INTERRUPT_NONE;
+    frame->since = atomic_load_explicit(&requests, memory_order_relaxed);
     frame->outer = NULL;
     if (frames == NULL) {
         return;
     }
-    frame->task =
-        t->slot << GENERATION_BITS | (task_generation(t) & ((UINT64_C(1) << GENERATION_BITS) - 1));
     FRAMES_LOCK();
     frame->outer = frames->innermost;
     frames->innermost = frame;
-    atomic_store_explicit(&frames->running, frame->task, memory_order_relaxed);
+    atomic_store_explicit(&frames->running, id, memory_order_relaxed);
     FRAMES_UNLOCK();
+}
+
+void interrupt_enter(interrupt_frame *frame, const task *t) {
+    push(frame,
+         t->slot << GENERATION_BITS | (task_generation(t) & ((UINT64_C(1) << GENERATION_BITS) - 1)));
+}
+
+void interrupt_enter_thread(interrupt_frame *frame, uint64_t thread) {
+    push(frame, thread | INTERRUPT_THREAD_BIT);
+}
+
+static PyObject *exception_of(interrupt_kind kind) {
+    switch (kind) {
+    case INTERRUPT_NONE:
+        return NULL;
+    case INTERRUPT_TASK:
+        return PyExc_KeyboardInterrupt;
+    case INTERRUPT_THREAD:
+        return PyExc_SystemExit;
+    }
+    return NULL;
 }
 
 void interrupt_leave(interrupt_frame *frame) {
@@ -94,12 +116,12 @@ void interrupt_leave(interrupt_frame *frame) {
     FRAMES_LOCK();
     interrupt_frame *outer = frame->outer;
     frames->innermost = outer;
-    atomic_store_explicit(&frames->running, outer != NULL ? outer->task : INTERRUPT_NOTHING,
+    atomic_store_explicit(&frames->running, outer != NULL ? outer->id : INTERRUPT_NOTHING,
                           memory_order_relaxed);
     FRAMES_UNLOCK();
-    bool pending = outer != NULL && outer->raised;
-    if (frame->raised || pending) {
-        PyThreadState_SetAsyncExc(frames->identity, pending ? PyExc_KeyboardInterrupt : NULL);
+    interrupt_kind pending = outer != NULL ? outer->raised : INTERRUPT_NONE;
+    if (frame->raised != INTERRUPT_NONE || pending != INTERRUPT_NONE) {
+        PyThreadState_SetAsyncExc(frames->identity, exception_of(pending));
     }
 }
 
@@ -115,32 +137,48 @@ uint64_t interrupt_running(unsigned long identity) {
     return running;
 }
 
-static interrupt_frame *find(thread_frames *frames, uint64_t task) {
+static interrupt_frame *find(thread_frames *frames, uint64_t id) {
     interrupt_frame *frame = frames->innermost;
-    while (frame != NULL && frame->task != task) {
+    while (frame != NULL && frame->id != id) {
         frame = frame->outer;
     }
     return frame;
 }
 
-bool interrupt_task(void *thread_state, uint64_t task, unsigned long *identity) {
-    bool found = false;
-    bool at_once = false;
+/* Marks the frame, and for a whole thread all that run within it; true when the innermost is
+ * marked. */
+static bool mark(thread_frames *frames, interrupt_frame *frame) {
+    if ((frame->id & INTERRUPT_THREAD_BIT) == 0) {
+        frame->raised = INTERRUPT_TASK;
+        return frame == frames->innermost;
+    }
+    for (interrupt_frame *inner = frames->innermost; inner != frame; inner = inner->outer) {
+        inner->raised = INTERRUPT_THREAD;
+    }
+    frame->raised = INTERRUPT_THREAD;
+    return true;
+}
+
+uint64_t interrupt_request(void) { return atomic_fetch_add(&requests, 1) + 1; }
+
+bool interrupt_raise(void *thread_state, uint64_t request, uint64_t id, unsigned long *identity) {
+    PyObject *exception = NULL;
     PyEval_RestoreThread(thread_state);
     pthread_mutex_lock(&list_lock);
-    for (thread_frames *frames = list; frames != NULL && !found; frames = frames->next) {
-        interrupt_frame *frame = find(frames, task);
+    for (thread_frames *frames = list; frames != NULL; frames = frames->next) {
+        interrupt_frame *frame = find(frames, id);
         if (frame != NULL) {
-            found = true;
-            frame->raised = true;
-            at_once = frame == frames->innermost;
             *identity = frames->identity;
+            if (frame->since < request && mark(frames, frame)) {
+                exception = exception_of(frames->innermost->raised);
+            }
+            break;
         }
     }
     pthread_mutex_unlock(&list_lock);
-    if (at_once) {
-        PyThreadState_SetAsyncExc(*identity, PyExc_KeyboardInterrupt);
+    if (exception != NULL) {
+        PyThreadState_SetAsyncExc(*identity, exception);
     }
     PyEval_SaveThread();
-    return at_once;
+    return exception != NULL;
 }

@@ -10,6 +10,7 @@ import "C"
 
 import (
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -56,14 +57,40 @@ func (i *interrupter) run(thread *pythonThread) {
 	}
 }
 
-// interruptTask raises KeyboardInterrupt in the task of that id, if a thread runs it.
+// interruptTask raises KeyboardInterrupt in the task of that id, if a thread runs it. It takes effect when the code next
+// runs a bytecode, so not while it is inside a C function other than ours that wait. Any thread.
 func interruptTask(id uint64) {
+	interrupts.do(func(state unsafe.Pointer) { raiseIn(state, C.interrupt_request(), id) })
+}
+
+// interruptTries bounds how often, at intervals of a millisecond, a thread is looked at that runs nothing which may be
+// interrupted: it is about to, waits for the GIL, or is done.
+const interruptTries = 100
+
+// interrupt raises SystemExit, as interruptTask does its exception, in what the thread runs and what it goes on with in
+// the same run of its loop or batch, unless running is false by then. Any thread.
+func (t *pythonThread) interrupt(running func() bool) {
+	if !running() {
+		return
+	}
 	interrupts.do(func(state unsafe.Pointer) {
-		var identity C.ulong
-		if C.interrupt_task(state, C.uint64_t(id), &identity) {
-			interruptWaiter(uint64(identity))
+		for range interruptTries {
+			request := C.interrupt_request()
+			if !running() || raiseIn(state, request, t.handle|C.INTERRUPT_THREAD_BIT) {
+				return
+			}
+			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+func raiseIn(state unsafe.Pointer, request C.uint64_t, id uint64) bool {
+	var identity C.ulong
+	raised := bool(C.interrupt_raise(state, request, C.uint64_t(id), &identity))
+	if raised {
+		interruptWaiter(uint64(identity))
+	}
+	return raised
 }
 
 // core_task_interrupt(Id) raises KeyboardInterrupt in a task that was cancelled, if it runs.
@@ -91,7 +118,7 @@ func core_context_interrupt(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) 
 		if c.closed.Load() {
 			return makeError(env, C.atoms.closed)
 		}
-		if id == C.INTERRUPT_NOTHING {
+		if id == C.INTERRUPT_NOTHING || id&C.INTERRUPT_THREAD_BIT != 0 {
 			return makeError(env, makeAtom(env, "idle"))
 		}
 		interruptTask(id)

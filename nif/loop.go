@@ -137,7 +137,7 @@ func (l *eventLoop) close() {
 	l.raw.close(nil, l)
 	l.unwatchAll()
 	l.releaseSet()
-	l.cameBack()
+	l.threadEnded()
 	l.waker.Close()
 }
 

@@ -39,7 +39,7 @@ func (l *eventLoop) giveUp(env *C.ErlNifEnv) {
 			return
 		}
 		l.stop()
-		time.AfterFunc(stopGrace, l.interrupt)
+		l.interruptLater(interruptRounds)
 	}()
 }
 
@@ -64,18 +64,35 @@ func (t *task) takeBack() bool {
 	return mine
 }
 
-// interrupt ends Python code that keeps a stopped loop's thread.
-func (l *eventLoop) interrupt() {
-	l.mu.Lock()
-	thread := l.thread
-	l.mu.Unlock()
-	if thread != nil && !l.closed.Load() && l.stopAsked.Load() && l.awake.Load() {
-		thread.interrupt("SystemExit")
-	}
+// interruptRounds is how often a loop that was asked to stop is interrupted, at intervals of stopGrace: code that is not
+// ours may catch the first exception and go on.
+const interruptRounds = 3
+
+// interruptLater ends Python code that keeps the thread of a loop that was asked to stop.
+func (l *eventLoop) interruptLater(rounds int) {
+	time.AfterFunc(stopGrace, func() {
+		defer guardCallback("interrupting a loop")
+		l.mu.Lock()
+		thread := l.thread
+		l.mu.Unlock()
+		if thread == nil || l.closed.Load() {
+			return
+		}
+		thread.interrupt(l.stuck)
+		if rounds > 1 {
+			l.interruptLater(rounds - 1)
+		}
+	})
 }
 
-// cameBack: the loop is closed, so its thread did end.
-func (l *eventLoop) cameBack() {
+// stuck tells whether the loop was asked to stop and its thread has not come back to it since. One that has ends by
+// itself, which an exception would only disturb.
+func (l *eventLoop) stuck() bool {
+	return l.stopAsked.Load() && !l.closed.Load() && l.lag() > stopGrace.Microseconds()/2
+}
+
+// threadEnded: the loop is closed, so it is not abandoned any more.
+func (l *eventLoop) threadEnded() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.givenUp {

@@ -20,7 +20,7 @@ type loopCounts struct {
 	reported  atomic.Uint64 // readiness of descriptors
 	suspended atomic.Int64  // tasks that wait
 	timers    atomic.Int64  // of asyncio
-	awoke     atomic.Int64  // end of the last sleep, monotonic nanoseconds
+	cameBack  atomic.Int64  // when the thread last came back from Python or from a sleep, monotonic nanoseconds
 	looked    atomic.Int64  // when the poll set was last looked at
 	taken     atomic.Uint64 // tasks from the queue
 }
@@ -48,16 +48,12 @@ func (l *eventLoop) state() string {
 	return "running"
 }
 
-// lag is for how many microseconds the thread has been running Python without looking at its descriptors.
+// lag is for how many microseconds the thread has been running Python without coming back to the loop.
 func (l *eventLoop) lag() int64 {
 	if !l.driven.Load() || !l.awake.Load() {
 		return 0
 	}
-	since := max(l.looked.Load(), l.awoke.Load())
-	if since == 0 {
-		return 0
-	}
-	return max(pollset.Now()-since, 0) / 1000
+	return max(pollset.Now()-l.cameBack.Load(), 0) / 1000
 }
 
 // rawCounts are those of Erlang's registrations.

@@ -68,17 +68,17 @@ func (l *eventLoop) startThread() {
 	l.driven.Store(true)
 }
 
-// run is the life of the loop's thread: erlang._driver.drive() makes an ErlangEventLoop on this loop and runs it until
-// the loop is asked to stop.
+// run is the life of the loop's thread: loop_thread_run makes an ErlangEventLoop on this loop and runs it until the loop
+// is asked to stop.
 func (l *eventLoop) run(thread *pythonThread) {
-	l.awoke.Store(pollset.Now())
+	l.cameBack.Store(pollset.Now())
 	l.awake.Store(true)
 	if err := thread.attach(); err != nil {
 		logEvent(err.Error())
 		l.close()
 		return
 	}
-	C.loop_thread_run(thread.state, C.uint64_t(l.handle))
+	C.loop_thread_run(thread.state, C.uint64_t(thread.handle), C.uint64_t(l.handle))
 	l.close()
 	thread.detach()
 }

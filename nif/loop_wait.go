@@ -76,6 +76,7 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	l.takeTasks(ready)
 	l.takeCancels(ready)
 	now := pollset.Now()
+	l.cameBack.Store(now)
 	if ready.event_count == 0 && (deadline == 0 || now-l.looked.Load() > loopLookInterval) {
 		if err := l.look(ready, 0); err != nil {
 			return errorStatus(err), true
@@ -177,7 +178,7 @@ func (l *eventLoop) sleep(ready *C.loop_ready, deadline int64) error {
 	l.waker.Prepare()
 	defer func() {
 		l.waker.Clear()
-		l.awoke.Store(pollset.Now())
+		l.cameBack.Store(pollset.Now())
 		l.awake.Store(true)
 	}()
 	if l.pendingWork() {

@@ -197,13 +197,3 @@ void python_thread_detach(void *thread_state) {
 }
 
 unsigned long python_thread_identity(void) { return PyThread_get_thread_ident(); }
-
-bool python_thread_interrupt(void *thread_state, unsigned long identity, const char *name) {
-    PyEval_RestoreThread(thread_state);
-    PyObject *builtins = PyEval_GetBuiltins();
-    PyObject *exception = builtins != NULL ? PyDict_GetItemString(builtins, name) : NULL;
-    int raised = exception != NULL ? PyThreadState_SetAsyncExc(identity, exception) : 0;
-    PyErr_Clear();
-    PyEval_SaveThread();
-    return raised > 0;
-}

@@ -42,8 +42,4 @@ void python_thread_detach(void *thread_state);
 /* threading.get_ident() of the calling thread. */
 unsigned long python_thread_identity(void);
 
-/* Raises the built-in exception `name` in the Python code that the thread runs, if it does. Takes
- * the GIL. */
-bool python_thread_interrupt(void *thread_state, unsigned long identity, const char *name);
-
 #endif

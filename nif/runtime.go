@@ -277,26 +277,18 @@ func core_runtime_stop(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 }
 
 // close ends a session, on the main thread. Loops are told to stop by their owners; one whose thread does not come
-// back within stopGrace, because the Python code that it runs does not, gets a SystemExit raised there.
+// back, because the Python code that it runs does not, gets a SystemExit raised there (loop_abandon.go).
 func (s *session) close() {
 	endCallbacks()
 	s.contexts.close()
-	time.AfterFunc(stopGrace, func() { python.onMain(interruptStoppedLoops) })
-}
-
-const stopGrace = time.Second
-
-func interruptStoppedLoops() {
 	loops.Range(func(_ uint64, l *eventLoop) bool {
-		l.mu.Lock()
-		thread := l.thread
-		l.mu.Unlock()
-		if thread != nil && l.stopAsked.Load() && l.awake.Load() {
-			thread.interrupt("SystemExit")
-		}
+		l.interruptLater(interruptRounds)
 		return true
 	})
 }
+
+// stopGrace is how long Python code may take to come back by itself.
+const stopGrace = time.Second
 
 //export core_runtime_info
 func core_runtime_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {

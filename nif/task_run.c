@@ -331,15 +331,19 @@ task_outcome task_run(task *t) {
     return task_wanted(t) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
 }
 
-size_t task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned, bool *again) {
+size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count, bool *owned,
+                      bool *again) {
     size_t further = 0;
+    interrupt_frame frame;
     gil_acquire(thread_state);
+    interrupt_enter_thread(&frame, thread);
     for (size_t i = 0; i < count; i++) {
         task_outcome outcome = task_run(tasks[i]);
         owned[i] = outcome == TASK_RECYCLE;
         again[i] = outcome == TASK_AGAIN;
         further += again[i];
     }
+    interrupt_leave(&frame);
     gil_release();
     return further;
 }

@@ -33,11 +33,13 @@ ERL_NIF_TERM task_value_result(task *t, PyObject *value);
 ERL_NIF_TERM task_exception_result(task *t);
 
 /*
- * Runs tasks one after the other on a context's thread and delivers their results. On return
+ * Runs tasks one after the other on a context's thread, which can be interrupted meanwhile by its
+ * handle `thread`, and delivers their results. On return
  * owned[i] tells of each task whether the caller has to recycle it, again[i] whether it has another
  * step; the result is the number of the latter. Takes and releases the GIL of thread_state around
  * the whole batch.
  */
-size_t task_run_batch(void *thread_state, task **tasks, size_t count, bool *owned, bool *again);
+size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count, bool *owned,
+                      bool *again);
 
 #endif

@@ -2,7 +2,6 @@ package main
 
 /*
 #include "python_runtime.h"
-#include <stdlib.h>
 */
 import "C"
 
@@ -19,7 +18,7 @@ import (
 // pythonThread is an OS thread that runs Python and nothing else: a context's, a loop's or Python's main thread.
 //
 // It is created by startThread, runs its body once, and removes itself from the registry when the body returns.
-// Only the thread itself uses state, apart from interrupt, which the registry guards by the thread's own end.
+// Only the thread itself uses state.
 type pythonThread struct {
 	handle   uint64
 	waker    *wake.Waker
@@ -70,20 +69,4 @@ func (t *pythonThread) attach() error {
 func (t *pythonThread) detach() {
 	C.python_thread_detach(t.state)
 	t.state = nil
-}
-
-// interrupt raises the built-in exception of that name in the Python code that the thread runs. It takes effect when
-// the code next runs a bytecode, so not while it is inside a C function other than ours that wait. Any thread.
-func (t *pythonThread) interrupt(exception string) {
-	identity := t.identity.Load()
-	interrupts.do(func(state unsafe.Pointer) {
-		// The identity of a thread that has ended may be another one's by now.
-		if threads.Get(t.handle) != t {
-			return
-		}
-		name := C.CString(exception)
-		defer C.free(unsafe.Pointer(name))
-		C.python_thread_interrupt(state, C.ulong(identity), name)
-		interruptWaiter(identity)
-	})
 }

@@ -114,8 +114,8 @@ get_stats() ->
 %% running and waiting ones, are answered `{error, loop_restarted}'; later tasks go to a new loop.
 %%
 %% A thread cannot be ended from outside. It is asked to end, and Python code that it runs is interrupted by a
-%% SystemExit a second later; one that is inside a C function that does not return stays, with the descriptors that it
-%% uses, and is counted in {@link get_stats/0}. A thread that does not even release the GIL there stops all of Python,
+%% SystemExit a second later, and twice more if it catches that; one that is inside a C function that does not return
+%% stays, with the descriptors that it uses, and is counted in {@link get_stats/0}. A thread that does not even release the GIL there stops all of Python,
 %% which no new loop can help.
 -spec restart_loop(pos_integer() | py_nif:event_loop()) -> ok | {error, not_found | not_started | inet:posix()}.
 restart_loop(IndexOrLoop) when is_integer(IndexOrLoop); is_reference(IndexOrLoop) ->

@@ -28,6 +28,9 @@ all() ->
         restart_while_tasks_are_submitted,
         restarted_thread_that_comes_back,
         interruptible_code_ends,
+        code_that_catches_the_interrupt_ends,
+        interrupted_loop_cleans_up,
+        restarts_at_the_moment_of_the_interrupt,
         restart_of_what_is_no_loop,
         killed_pool,
         killed_worker_loses_no_task
@@ -86,6 +89,28 @@ define() ->
         def pool_spin():
             while True:
                 pass
+
+        def pool_spin_until(end):
+            while time.monotonic() < end:
+                pass
+
+        pool_caught = []
+
+        def pool_catch():
+            try:
+                pool_spin()
+            except SystemExit as interrupt:
+                pool_caught.append(type(interrupt).__name__)
+            pool_spin()
+
+        pool_cleaned = []
+
+        async def pool_cleans_up():
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0)
+                pool_cleaned.append(True)
     ").
 
 %%% What the documents show
@@ -338,6 +363,51 @@ interruptible_code_ends(_Config) ->
     ?assertEqual({error, loop_restarted}, py_event_loop_pool:await(Ref)),
     ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])),
     eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end).
+
+%% Once is not enough for code that catches it.
+code_that_catches_the_interrupt_ends(_Config) ->
+    Ref = py_event_loop_pool:create_task('__main__', pool_catch, []),
+    timer:sleep(50),
+    {ok, Loop} = py_event_loop_pool:get_loop(),
+    ok = py_event_loop_pool:restart_loop(Loop),
+    ?assertEqual({error, loop_restarted}, py_event_loop_pool:await(Ref)),
+    eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
+    ?assertEqual({ok, [<<"SystemExit">>]}, py:eval(<<"pool_caught">>)).
+
+%% Coroutines of a loop that is interrupted are cancelled like those of one that stops by itself.
+interrupted_loop_cleans_up(_Config) ->
+    {ok, Loop} = py_event_loop_pool:get_loop(),
+    Waiting = py_event_loop_pool:create_task('__main__', pool_cleans_up, []),
+    eventually(fun() -> {ok, #{running := R}} = py_event_loop:info(Loop), R =:= 1 end),
+    Stuck = py_event_loop_pool:create_task('__main__', pool_spin, []),
+    timer:sleep(50),
+    ok = py_event_loop_pool:restart_loop(Loop),
+    ?assertEqual([{error, loop_restarted}, {error, loop_restarted}], py_event_loop_pool:await_all([Waiting, Stuck])),
+    eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
+    ?assertEqual({ok, [true]}, py:eval(<<"pool_cleaned">>)).
+
+%% Threads that come back just when they would be interrupted leave nothing locked: the loops after them work.
+restarts_at_the_moment_of_the_interrupt(_Config) ->
+    [restart_all_at_the_interrupt() || _ <- lists:seq(1, 10)].
+
+restart_all_at_the_interrupt() ->
+    {ok, Now} = py:call(time, monotonic, []),
+    Refs = [
+        py_event_loop:create_task_on(Loop, '__main__', pool_spin_until, [Now + 0.98 + rand:uniform() / 10], #{}, 0)
+     || Loop <- py_event_loop_pool:loops()
+    ],
+    timer:sleep(20),
+    [ok = py_event_loop_pool:restart_loop(N) || N <- lists:seq(1, 4)],
+    %% On a machine that stood still for a second a task may have come to its end.
+    ?assertEqual([], py_event_loop_pool:await_all(Refs) -- lists:append([[{error, loop_restarted}, {ok, none}] || _ <- Refs])),
+    eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
+    [
+        ?assertEqual(
+            {ok, <<"slept">>},
+            py_event_loop:await(py_event_loop:create_task_on(Loop, asyncio, sleep, [0.01, slept], #{}, 0), 20000)
+        )
+     || Loop <- py_event_loop_pool:loops()
+    ].
 
 restart_of_what_is_no_loop(_Config) ->
     {ok, Single} = py_event_loop:get_loop(),

@@ -1,4 +1,9 @@
-"""What a thread that Erlang started for an event loop runs."""
+"""What a thread that Erlang started for an event loop does before and after it runs the loop.
+
+The thread calls ``open_loop()``, runs the loop until it is asked to end, then calls ``finish()`` and
+``close_loop()`` (``nif/loop_thread.c``). Of these only ``finish()`` may be interrupted, so that no
+lock of this module can stay locked.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import _erlang
 
 from ._loop import ErlangEventLoop
 
-__all__ = ["drive", "loop_of"]
+__all__ = ["close_loop", "finish", "loop_of", "open_loop"]
 
 _GRACE_SECONDS = 5.0
 _START_SECONDS = 5.0
@@ -27,37 +32,20 @@ def loop_of(handle: int) -> ErlangEventLoop:
         return _loops[handle]
 
 
-def drive(handle: int) -> None:
-    """Run an :class:`ErlangEventLoop` on the core's loop ``handle`` until that is asked to stop.
-
-    ``loop.stop()``, and a SystemExit or KeyboardInterrupt that a task raises, end ``run_forever`` but not the loop:
-    the task's submitter has heard of it, nobody else shall.
-    """
+def open_loop(handle: int) -> tuple[_erlang.Selector, ErlangEventLoop]:
+    """A new :class:`ErlangEventLoop` on the core's loop ``handle``, which is the thread's loop from now on."""
     selector = _erlang.Selector(handle)
     loop = ErlangEventLoop(selector)
     asyncio.set_event_loop(loop)
     with _changed:
         _loops[handle] = loop
         _changed.notify_all()
-    try:
-        while True:
-            # Around the question as well: another thread may raise either of them at any bytecode.
-            try:
-                if selector.stopping:
-                    break
-                loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                continue
-        _finish(loop)
-    finally:
-        with _changed:
-            _loops.pop(handle, None)
-        asyncio.set_event_loop(None)
-        loop.close()
+    return selector, loop
 
 
-def _finish(loop: asyncio.AbstractEventLoop) -> None:
+def finish(loop: ErlangEventLoop) -> None:
     """Cancel what is left and let it clean up, as :func:`asyncio.run` does."""
+    _left(loop)
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -65,3 +53,19 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
         # A task may refuse to end; the thread must not wait for it for ever.
         loop.run_until_complete(asyncio.wait(tasks, timeout=_GRACE_SECONDS))
     loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def close_loop(handle: int, loop: ErlangEventLoop) -> None:
+    """Close the loop, which runs no more."""
+    with _changed:
+        _loops.pop(handle, None)
+    asyncio.set_event_loop(None)
+    _left(loop)
+    loop.close()
+
+
+def _left(loop: ErlangEventLoop) -> None:
+    """``run_forever()`` has returned, though an interrupt may have kept it from saying so."""
+    if loop.is_running():
+        loop._thread_id = None
+        asyncio._set_running_loop(None)
