@@ -19,19 +19,30 @@ const loopLookInterval = 50_000
 // freshLook is how long, in nanoseconds, a look at the poll set makes another one before a sleep pointless.
 const freshLook = 5_000
 
+// eagerLooks is after how many looks that found nothing a loop blocks without one, which costs a system call. With a few
+// descriptors, what they will bring comes later than the loop is done with what they brought.
+const eagerLooks = 8
+
+// longestLinger bounds, in nanoseconds, how long a loop waits by itself although it has been idle for its linger: parking
+// and being woken costs several messages and system calls, which a gap that is about to end is not worth.
+const longestLinger = 20_000_000
+
 // waiting is the part of a loop that belongs to the thread that waits on it.
 type waiting struct {
 	spin    spin.Policy
+	linger  spin.Policy // how long recent sleeps were
 	events  []pollset.Event
 	batch   []*task
 	began   int64 // when the batch that runs was handed out, 0 when none runs
 	workEnd int64 // when the last batch ended
 	precise bool  // the thread's timers were made precise
+	eager   int   // looks that are left before the loop blocks without one
 }
 
 func newWaiting() waiting {
 	return waiting{
 		spin:   spin.New(spinLimit),
+		linger: spin.New(longestLinger),
 		events: make([]pollset.Event, C.LOOP_EVENTS),
 		batch:  make([]*task, 0, C.LOOP_TASKS),
 	}
@@ -77,8 +88,8 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	l.takeCancels(ready)
 	now := pollset.Now()
 	l.cameBack.Store(now)
-	if ready.event_count == 0 && (deadline == 0 || now-l.looked.Load() > loopLookInterval) {
-		if err := l.look(ready, 0); err != nil {
+	if ready.event_count == 0 && (deadline == 0 || l.overdue(ready, now)) {
+		if err := l.look(ready); err != nil {
 			return errorStatus(err), true
 		}
 	}
@@ -93,6 +104,12 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 		return C.LOOP_READY, true
 	}
 	return 0, false
+}
+
+// overdue tells whether tasks, or a spin for them, must not go on without a look at the poll set.
+func (l *eventLoop) overdue(ready *C.loop_ready, now int64) bool {
+	return now-l.looked.Load() > loopLookInterval &&
+		(ready.task_count > 0 || ready.cancel_count > 0 || l.spin.Budget() > 0)
 }
 
 func errorStatus(err error) C.int {
@@ -134,11 +151,38 @@ func (l *eventLoop) endBatch() {
 	l.began = 0
 }
 
-// look harvests the poll set, waiting up to timeout nanoseconds (negative: for ever). Its end is when the set was last
-// looked at.
-func (l *eventLoop) look(ready *C.loop_ready, timeout int64) error {
-	n, _, err := l.set.Wait(l.events, timeout)
+// look harvests the poll set without waiting.
+func (l *eventLoop) look(ready *C.loop_ready) error {
+	n, _, err := l.set.Wait(l.events, 0)
+	if n > 0 {
+		l.eager = eagerLooks
+	} else if l.eager > 0 {
+		l.eager--
+	}
+	return l.harvested(ready, n, err)
+}
+
+// block waits in the poll set up to timeout nanoseconds (negative: for ever) from now on, the monotonic time.
+func (l *eventLoop) block(ready *C.loop_ready, timeout, now int64) error {
+	if timeout == 0 {
+		return l.look(ready)
+	}
+	if l.eager > 0 && now-l.looked.Load() > freshLook {
+		if err := l.look(ready); err != nil || ready.event_count > 0 {
+			return err
+		}
+	}
+	n, _, err := l.set.Block(l.events, timeout)
+	if n > 0 && pollset.Now()-now < freshLook {
+		l.eager = eagerLooks
+	}
+	return l.harvested(ready, n, err)
+}
+
+// harvested hands out the n events that the set has found. Its time is when the set was last looked at.
+func (l *eventLoop) harvested(ready *C.loop_ready, n int, err error) error {
 	l.looked.Store(pollset.Now())
+	ready.eager = l.eager > 0
 	if err == pollset.ErrStale {
 		err = l.rebuildSet()
 	}
@@ -168,37 +212,51 @@ func (l *eventLoop) spinFor(deadline int64) bool {
 	return spin.Until(end, func() bool { return !l.queue.Empty() }) || l.pendingWork()
 }
 
+// lingering is for how many nanoseconds the loop waits by itself before it parks: event_loop_linger_us, or more while
+// its sleeps are short. With 0 it always parks at once.
+func (l *eventLoop) lingering() int64 {
+	configured := loopLinger.Load()
+	if configured == 0 {
+		return 1
+	}
+	return max(configured, l.linger.Budget())
+}
+
 // sleep waits in the poll set for the linger, and then lets the BEAM wait.
 func (l *eventLoop) sleep(ready *C.loop_ready, deadline int64) error {
+	began := pollset.Now()
 	timeout := pollset.Forever
 	if deadline > 0 {
-		timeout = max(deadline-pollset.Now(), 0)
+		timeout = max(deadline-began, 0)
 	}
 	l.awake.Store(false)
 	l.waker.Prepare()
 	defer func() {
 		l.waker.Clear()
-		l.cameBack.Store(pollset.Now())
+		awoke := pollset.Now()
+		l.linger.Observe(awoke - began)
+		l.cameBack.Store(awoke)
 		l.awake.Store(true)
 	}()
 	if l.pendingWork() {
-		return l.look(ready, 0)
+		return l.look(ready)
 	}
-	linger := loopLinger.Load()
+	linger := l.lingering()
 	if timeout < linger+parkMinimum {
-		return l.look(ready, timeout)
+		return l.block(ready, timeout, began)
 	}
-	if err := l.look(ready, max(linger, 1)); err != nil || ready.event_count > 0 || !l.waker.Sleeping() {
+	if err := l.block(ready, linger, began); err != nil || ready.event_count > 0 || !l.waker.Sleeping() {
 		return err
 	}
 	if l.park(deadline) {
 		return nil
 	}
 	// Without a worker the thread waits itself.
+	now := pollset.Now()
 	if timeout == pollset.Forever {
 		timeout = -1
 	} else {
-		timeout = max(deadline-pollset.Now(), 0)
+		timeout = max(deadline-now, 0)
 	}
-	return l.look(ready, timeout)
+	return l.block(ready, timeout, now)
 }

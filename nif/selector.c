@@ -305,12 +305,12 @@ static int wait_without_gil(selector *self, int64_t deadline) {
 }
 
 /*
- * While events come at every look, they are had without giving up the GIL, unless somebody waits
- * for it. Once a look finds none, the thread waits without the GIL.
+ * While looks find events, these are had without giving up the GIL, unless somebody waits for it.
+ * Once a look finds none, the thread waits without the GIL.
  */
 static int wait_for_more(selector *self, int64_t deadline) {
     self->ready->suspended = PyDict_GET_SIZE(self->running);
-    bool hold = deadline == 0 || self->hot;
+    bool hold = deadline == 0 || (self->hot && self->ready->eager);
     if (!hold || gil_wanted() || self->looks >= LOOKS_PER_HOLD) {
         int status = wait_without_gil(self, deadline);
         self->hot = self->ready->event_count > 0;
