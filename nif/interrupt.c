@@ -88,8 +88,8 @@ static void push(interrupt_frame *frame, uint64_t id) {
 }
 
 void interrupt_enter(interrupt_frame *frame, const task *t) {
-    push(frame,
-         t->slot << GENERATION_BITS | (task_generation(t) & ((UINT64_C(1) << GENERATION_BITS) - 1)));
+    push(frame, t->slot << GENERATION_BITS |
+                    (task_generation(t) & ((UINT64_C(1) << GENERATION_BITS) - 1)));
 }
 
 void interrupt_enter_thread(interrupt_frame *frame, uint64_t thread) {

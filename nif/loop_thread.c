@@ -30,7 +30,8 @@ static bool run(uint64_t thread, PyObject *object, const char *method, PyObject 
         return true;
     }
     /* Of an interrupt or a task, whose submitter has heard of it; nobody else shall. */
-    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) ||
+        PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         PyErr_Clear();
         return true;
     }
@@ -54,9 +55,9 @@ void loop_thread_run(void *thread_state, uint64_t thread, uint64_t handle) {
     PyObject *driver = PyImport_ImportModule("erlang._driver");
     PyObject *selector_of_loop = NULL;
     PyObject *loop = NULL;
-    PyObject *opened = driver != NULL ? PyObject_CallMethod(driver, "open_loop", "K",
-                                                            (unsigned long long)handle)
-                                      : NULL;
+    PyObject *opened =
+        driver != NULL ? PyObject_CallMethod(driver, "open_loop", "K", (unsigned long long)handle)
+                       : NULL;
     PyObject *closed = NULL;
     if (opened != NULL && PyArg_ParseTuple(opened, "OO", &selector_of_loop, &loop)) {
         drive(thread, driver, loop, (selector *)selector_of_loop);
