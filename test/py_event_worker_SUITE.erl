@@ -21,6 +21,7 @@ all() ->
         parked_loop_hears_its_sockets,
         parked_loop_hears_its_tasks,
         parked_loop_hears_its_threads,
+        loop_that_is_never_idle_for_long_does_not_park,
         waiting_costs_nothing
     ].
 
@@ -178,6 +179,27 @@ parked_loop_hears_its_threads(_Config) ->
     {Time, Result} = milliseconds(fun() -> py_event_loop:run('__main__', worker_thread, []) end),
     ?assertEqual({ok, <<"from a thread">>}, Result),
     ?assert(Time < 1000).
+
+%% Gaps of a few milliseconds are not worth a park; with a linger of 0 each of them is one.
+loop_that_is_never_idle_for_long_does_not_park(_Config) ->
+    Short = parks_in_short_gaps(),
+    ok = test_support:start([{event_loop_linger_us, 0}]),
+    Always = parks_in_short_gaps(),
+    ?assert(Always > 50, {Always, parks}),
+    ?assert(Short < Always div 2, {Short, Always, parks}).
+
+parks_in_short_gaps() ->
+    {ok, 4.0} = py_event_loop:run(math, sqrt, [16.0]),
+    {ok, #{parks := Before}} = py_event_loop:info(),
+    [
+        begin
+            timer:sleep(2),
+            {ok, 4.0} = py_event_loop:run(math, sqrt, [16.0])
+        end
+     || _ <- lists:seq(1, 200)
+    ],
+    {ok, #{parks := After}} = py_event_loop:info(),
+    After - Before.
 
 %% Eight loops with a hundred idle connections each and tasks that sleep for an hour cost a VM no more processor time
 %% and no more context switches, in ten seconds, than the same VM without.

@@ -78,9 +78,9 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
 
     Receives into a buffer that the thread keeps, where asyncio has 256 KiB mapped and unmapped for
     each call, and sends without giving up the GIL for it. Differs in behaviour in the write side
-    only: buffers that the caller may change later are
-    copied before write() and writelines() return, the size of the write buffer costs O(1), and
-    writelines() observes the high-water mark and a lost connection as write() does.
+    only: buffers that the caller may change later are copied before write() and writelines()
+    return, the size of the write buffer costs O(1), and writelines() observes the high-water mark
+    and a lost connection as write() does.
     """
 
     def __init__(self, loop: Any, sock: Any, *args: Any, **kwargs: Any) -> None:
@@ -101,8 +101,7 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
         if self._eof:
             raise RuntimeError(f"Cannot call {call}() after write_eof()")
         if self._empty_waiter is not None:
-            verb = "write" if call == "write" else call
-            raise RuntimeError(f"unable to {verb}; sendfile is in progress")
+            raise RuntimeError(f"unable to {call}; sendfile is in progress")
 
     def _count_lost_write(self) -> None:
         if self._conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
