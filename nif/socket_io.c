@@ -33,6 +33,10 @@ static char *receive_buffer(void) {
     return buffer;
 }
 
+/*
+ * MSG_DONTWAIT, below and for send(): whether a socket blocks is a property that it shares with its
+ * duplicates, in other processes too. One that somebody made blocking must not stop all of Python.
+ */
 static PyObject *io_recv(PyObject *module, PyObject *argument) {
     int fd = PyObject_AsFileDescriptor(argument);
     if (fd < 0) {
@@ -46,10 +50,10 @@ static PyObject *io_recv(PyObject *module, PyObject *argument) {
         ssize_t size;
         if (gil_wanted()) {
             Py_BEGIN_ALLOW_THREADS;
-            size = recv(fd, buffer, RECEIVE_SIZE, 0);
+            size = recv(fd, buffer, RECEIVE_SIZE, MSG_DONTWAIT);
             Py_END_ALLOW_THREADS;
         } else {
-            size = recv(fd, buffer, RECEIVE_SIZE, 0);
+            size = recv(fd, buffer, RECEIVE_SIZE, MSG_DONTWAIT);
         }
         if (size >= 0) {
             return PyBytes_FromStringAndSize(buffer, size);
@@ -67,15 +71,17 @@ static PyObject *io_recv(PyObject *module, PyObject *argument) {
 #define MSG_NOSIGNAL 0 /* macOS: the VM ignores SIGPIPE for the whole process */
 #endif
 
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+
 static PyObject *send_buffer(int fd, const Py_buffer *data) {
     for (;;) {
         ssize_t size;
         if (data->len > LONG_COPY || gil_wanted()) {
             Py_BEGIN_ALLOW_THREADS;
-            size = send(fd, data->buf, (size_t)data->len, MSG_NOSIGNAL);
+            size = send(fd, data->buf, (size_t)data->len, SEND_FLAGS);
             Py_END_ALLOW_THREADS;
         } else {
-            size = send(fd, data->buf, (size_t)data->len, MSG_NOSIGNAL);
+            size = send(fd, data->buf, (size_t)data->len, SEND_FLAGS);
         }
         if (size >= 0) {
             return PyLong_FromSsize_t(size);

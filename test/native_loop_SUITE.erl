@@ -15,7 +15,8 @@
     system_exit_ends_the_run_only/1,
     callbacks_of_callbacks_wait_a_turn/1,
     subclasses_keep_their_methods/1,
-    sockets_raise_as_pythons/1
+    sockets_raise_as_pythons/1,
+    sockets_never_block/1
 ]).
 
 all() ->
@@ -30,7 +31,8 @@ all() ->
         system_exit_ends_the_run_only,
         callbacks_of_callbacks_wait_a_turn,
         subclasses_keep_their_methods,
-        sockets_raise_as_pythons
+        sockets_raise_as_pythons,
+        sockets_never_block
     ].
 
 init_per_suite(Config) ->
@@ -52,6 +54,7 @@ system_exit_ends_the_run_only(_) -> check(?FUNCTION_NAME).
 callbacks_of_callbacks_wait_a_turn(_) -> check(?FUNCTION_NAME).
 subclasses_keep_their_methods(_) -> check(?FUNCTION_NAME).
 sockets_raise_as_pythons(_) -> check(?FUNCTION_NAME).
+sockets_never_block(_) -> check(?FUNCTION_NAME).
 
 check(Name) ->
     case py:call(native_loop_checks, Name, [], #{}, #{traceback => true, timeout => 60000}) of

@@ -240,3 +240,19 @@ def sockets_raise_as_pythons() -> None:
         assert outcome(_erlang.socket_send, left.fileno(), b"x")[0] == "BrokenPipeError"
         assert outcome(_erlang.socket_send, left.fileno(), "text")[0] == "TypeError"
     assert outcome(_erlang.socket_recv, -1)[0] == "ValueError"
+
+
+def sockets_never_block() -> None:
+    """Not even one that a duplicate, which shares that property, was made to block by."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        with left.dup() as duplicate:
+            duplicate.setblocking(True)
+            assert outcome(_erlang.socket_recv, left.fileno())[0] == "BlockingIOError"
+            sent = 0
+            try:
+                while True:
+                    sent += _erlang.socket_send(left.fileno(), bytes(100_000))
+            except BlockingIOError:
+                assert sent > 0
