@@ -92,9 +92,7 @@ class _ErlangSocketTransport(selector_events._SelectorSocketTransport):
 
     def set_protocol(self, protocol: Any) -> None:
         """See asyncio.Transport."""
-        if isinstance(protocol, sslproto.SSLProtocol):
-            # One that start_tls() made, see _ErlangSSLProtocol.
-            protocol.max_size = _TLS_READ_SIZE
+        _make_ours(protocol)
         super().set_protocol(protocol)
 
     def _check_writable(self, call: str) -> None:
@@ -228,8 +226,6 @@ def _own(chunk: _Chunk) -> _Chunk:
     return bytes(chunk)
 
 
-_TLS_READ_SIZE = 32 * 1024
-
 # No datagram of these families is longer. asyncio's 256 KiB are more than malloc takes from its heap.
 _LONGEST_DATAGRAM = 65536
 
@@ -256,10 +252,45 @@ class _ErlangDatagramTransport(selector_events._SelectorDatagramTransport, Datag
 
 
 class _ErlangSSLProtocol(sslproto.SSLProtocol):
-    """asyncio's TLS, reading in pieces of two records.
+    """asyncio's TLS, reading in pieces of two records, and into any kind of buffer.
 
     For asyncio's 256 KiB the system maps and unmaps memory at each read, which costs more than the
     decryption of small messages; a TLS record is at most 16 KiB.
+
+    Of a BufferedProtocol's buffer asyncio fills a slice with what does not come at once, which is a
+    copy where the buffer is a bytearray: what was decrypted is lost.
     """
 
-    max_size = _TLS_READ_SIZE
+    max_size = 32 * 1024
+
+    def _set_app_protocol(self, app_protocol: Any) -> None:
+        _make_ours(app_protocol)
+        super()._set_app_protocol(app_protocol)
+
+    def _do_read__buffered(self) -> None:
+        received, count = 0, 1
+        buffer = self._app_protocol_get_buffer(self._get_read_buffer_size())
+        try:
+            # Released before the protocol is called, which may resize its buffer then.
+            with memoryview(buffer) as items, items.cast("B") as view:
+                count = received = self._sslobj.read(len(view), view)
+                while count > 0 and received < len(view):
+                    with view[received:] as rest:
+                        count = self._sslobj.read(len(rest), rest)
+                    received += count
+            if count > 0:
+                self._loop.call_soon(self._do_read)
+        except sslproto.SSLAgainErrors:
+            pass
+        if received > 0:
+            self._app_protocol_buffer_updated(received)
+        if not count:
+            # The peer's close_notify.
+            self._call_eof_received()
+            self._start_shutdown()
+
+
+def _make_ours(protocol: Any) -> None:
+    """Has a TLS protocol that start_tls() made behave as those of the loop's own connections."""
+    if type(protocol) is sslproto.SSLProtocol:
+        protocol.__class__ = _ErlangSSLProtocol

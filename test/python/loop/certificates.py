@@ -13,18 +13,19 @@ class Certificates:
     """Contexts for a server called "localhost" and for clients that trust it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.certificate = folder / "certificate.pem"
+        self.key = folder / "key.pem"
 
     def server(self) -> ssl.SSLContext:
         """A server's context with the certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._folder / "certificate.pem", self._folder / "key.pem")
+        context.load_cert_chain(self.certificate, self.key)
         return context
 
     def client(self) -> ssl.SSLContext:
         """A client's context that verifies names and trusts this certificate only."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self._folder / "certificate.pem")
+        context.load_verify_locations(self.certificate)
         return context
 
 
