@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests of real programs (test/py_real_programs_SUITE.erl, test/py_doc_examples_SUITE.erl) need and is
-# missing: PostgreSQL, Redis, nc and curl from Debian, and _build/venv with the packages of test/requirements.txt.
+# missing: PostgreSQL, Redis, nc, curl and wrk from Debian, and _build/venv with the packages of test/requirements.txt.
 #
 # Exit status 3: something is missing and there is no apt to install it with.
 set -eu
@@ -16,6 +16,7 @@ has_postgresql || missing="$missing postgresql"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 has_nc || missing="$missing netcat-openbsd"
 command -v curl >/dev/null || missing="$missing curl"
+command -v wrk >/dev/null || missing="$missing wrk"
 command -v openssl >/dev/null || missing="$missing openssl"
 
 as_root() {

@@ -616,21 +616,14 @@ certificate(Config) ->
     ]),
     {Certificate, Key}.
 
-%% Fifty connections at once for two seconds by wrk, where it is installed; else by curl.
+%% Fifty connections at once for two seconds.
 load(Url) ->
-    case os:find_executable("wrk") of
-        false ->
-            Options = ["-Z", "--parallel-max", "50", "-o", "/dev/null", "-w", "%{http_code}\n", Url ++ "?[1-500]"],
-            {0, Codes} = curl(Options),
-            ?assertEqual(lists:duplicate(500, <<"200">>), lines(Codes));
-        Wrk ->
-            {0, Output} = outside_program:run(Wrk, ["-t", "1", "-c", "50", "-d", "2", "--timeout", "10", Url]),
-            ct:log("~ts", [Output]),
-            {match, [Requests]} = re:run(Output, "([0-9]+) requests in", [{capture, all_but_first, binary}]),
-            ?assert(binary_to_integer(Requests) > 100),
-            ?assertNot(contains(Output, "Non-2xx")),
-            ?assertNot(contains(Output, "Socket errors"))
-    end.
+    {0, Output} = outside_program:run("wrk", ["-t", "1", "-c", "50", "-d", "2", "--timeout", "10", Url]),
+    ct:log("~ts", [Output]),
+    {match, [Requests]} = re:run(Output, "([0-9]+) requests in", [{capture, all_but_first, binary}]),
+    ?assert(binary_to_integer(Requests) > 100),
+    ?assertNot(contains(Output, "Non-2xx")),
+    ?assertNot(contains(Output, "Socket errors")).
 
 curl(Arguments) ->
     outside_program:run("curl", ["-sS", "-m", "60" | Arguments]).
