@@ -30,7 +30,7 @@ on_erlang_event_loop(Config) ->
         #{<<"passed">> := Passed, <<"failures">> := Failures} = Result,
         ct:pal("functional tests on ErlangEventLoop: ~p passed, ~p failed", [Passed, length(Failures)]),
         ?assertEqual([], Failures),
-        ?assert(Passed > 200)
+        ?assert(Passed > 400)
     after
         peer:stop(Peer)
     end.

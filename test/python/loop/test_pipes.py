@@ -120,3 +120,80 @@ def test_write_pipe(case: LoopCase) -> None:
         await protocol.lost
 
     case.run(main())
+
+
+def test_pipes_of_other_kinds(case: LoopCase, tmp_path: Path) -> None:
+    """A FIFO, a terminal and a socket; a regular file is refused."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        fifo_in = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        ends = [
+            (fifo_in, os.open(fifo, os.O_WRONLY)),
+            tuple(sock.detach() for sock in socket.socketpair()),
+            os.openpty(),
+        ]
+        for read_end, write_end in ends:
+            reader = asyncio.StreamReader()
+            incoming, _ = await loop.connect_read_pipe(
+                lambda reader=reader: asyncio.StreamReaderProtocol(reader),
+                os.fdopen(read_end, "rb", 0),
+            )
+            outgoing, _ = await loop.connect_write_pipe(
+                asyncio.BaseProtocol, os.fdopen(write_end, "wb", 0)
+            )
+            assert outgoing.can_write_eof()
+            outgoing.write(b"hello\n")
+            assert (await reader.readline()).strip() == b"hello"
+            outgoing.close()
+            incoming.close()
+            await asyncio.sleep(0.01)
+        for mode, connect in (("rb", loop.connect_read_pipe), ("wb", loop.connect_write_pipe)):
+            path = tmp_path / "file"
+            path.write_bytes(b"x")
+            with path.open(mode) as file, pytest.raises(ValueError, match=r"[Pp]ipe"):
+                await connect(asyncio.Protocol, file)
+
+    case.run(main())
+
+
+def test_write_pipe_ends(case: LoopCase) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        transport, _ = await loop.connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(write_end, "wb", 0)
+        )
+        data = bytearray(b"m" * 300_000)
+        transport.write(data)
+        assert transport.get_write_buffer_size() > 0
+        data[:] = bytes(len(data))
+        transport.write_eof()
+        received = bytearray()
+        while True:
+            try:
+                part = os.read(read_end, 65536)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+                continue
+            if not part:
+                break
+            received += part
+        assert received == b"m" * 300_000
+        os.close(read_end)
+
+        # abort() forgets what is buffered.
+        read_end, write_end = os.pipe()
+        transport, _ = await loop.connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(write_end, "wb", 0)
+        )
+        transport.write(b"x" * 300_000)
+        transport.abort()
+        await asyncio.sleep(0.01)
+        assert transport.is_closing()
+        os.close(read_end)
+
+    case.run(main())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from loop_case import LoopCase
@@ -191,5 +193,116 @@ def test_many_connections(case: LoopCase) -> None:
         server.close()
         await server.wait_closed()
         await asyncio.sleep(0.02)
+
+    case.run(main())
+
+
+def test_all_addresses(case: LoopCase) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        # Without a host, one socket for each family, and the same port where one is asked for.
+        with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as probe:
+            port = probe.getsockname()[1]
+        server = await loop.create_server(Echo, None, port)
+        families = {sock.family for sock in server.sockets}
+        assert families == {socket.AF_INET, socket.AF_INET6}
+        for sock in server.sockets:
+            if sock.family == socket.AF_INET6:
+                assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        for host in ("127.0.0.1", "::1"):
+            await visit(host, port)
+        server.close()
+        await server.wait_closed()
+        server = await loop.create_server(Echo, ["127.0.0.1", "127.0.0.2", "::1"], 0)
+        assert len(server.sockets) == 3
+        for sock in server.sockets:
+            await visit(*sock.getsockname()[:2])
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.01)
+
+    case.run(main())
+
+
+async def visit(host: str, port: int) -> None:
+    transport, client = await asyncio.get_running_loop().create_connection(Recorder, host, port)
+    transport.write(b"x")
+    while not client.received:
+        await asyncio.sleep(0.001)
+    transport.close()
+    await client.lost
+
+
+def test_reuse_port(case: LoopCase) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first = await loop.create_server(Echo, "127.0.0.1", 0, reuse_port=True)
+        address = first.sockets[0].getsockname()
+        second = await loop.create_server(Echo, *address, reuse_port=True)
+        with pytest.raises(OSError):
+            await loop.create_server(Echo, *address)
+        for server in (first, second):
+            await visit(*address)
+            server.close()
+            await server.wait_closed()
+        # The address is free at once, connections that linger notwithstanding.
+        again = await loop.create_server(Echo, *address)
+        await visit(*address)
+        again.close()
+        await again.wait_closed()
+        await asyncio.sleep(0.01)
+
+    case.run(main())
+
+
+def test_server_is_a_context(case: LoopCase) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(Echo, "127.0.0.1", 0) as server:
+            await visit(*server.sockets[0].getsockname())
+            serving = loop.create_task(server.serve_forever())
+            await asyncio.sleep(0.01)
+            server.close()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+        with pytest.raises(RuntimeError, match="is closed"):
+            await server.serve_forever()
+        await asyncio.sleep(0.01)
+
+    case.run(main())
+
+
+def test_close_while_clients_wait_to_be_accepted(case: LoopCase) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=50)
+        address = server.sockets[0].getsockname()
+        clients = [socket.create_connection(address) for _ in range(30)]
+        server.close()
+        await asyncio.wait_for(server.wait_closed(), 10)
+        await asyncio.sleep(0.02)
+        for client in clients:
+            client.settimeout(10)
+            with contextlib.suppress(ConnectionError):
+                assert client.recv(1) == b""
+            client.close()
+
+    case.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="new in 3.13")
+def test_unix_server_removes_its_socket(case: LoopCase, tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        path = tmp_path / "socket"
+        server = await loop.create_unix_server(Echo, path)
+        assert path.exists()
+        server.close()
+        await server.wait_closed()
+        assert not path.exists()
+        server = await loop.create_unix_server(Echo, path, cleanup_socket=False)
+        server.close()
+        await server.wait_closed()
+        assert path.exists()
 
     case.run(main())

@@ -166,6 +166,7 @@ def test_calls_race_with_close(case: LoopCase) -> None:
 
 
 def test_many_loops_sleep_at_once(case: LoopCase) -> None:
+    names = range(64)
     results: dict[int, list[int]] = {}
 
     def run(name: int) -> None:
@@ -185,12 +186,12 @@ def test_many_loops_sleep_at_once(case: LoopCase) -> None:
 
         results[name] = case.run(main())
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in range(16)]
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert results == {name: list(range(100)) for name in range(16)}
+    assert results == {name: list(range(100)) for name in names}
 
 
 def test_each_callback_has_its_context(case: LoopCase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import sys
 from pathlib import Path
@@ -241,3 +242,149 @@ def test_exception_in_the_protocol(case: LoopCase) -> None:
 
     with case.expects_handler_call("Exception in callback"):
         case.run(main())
+
+
+def test_connected_endpoint_names_its_peer(case: LoopCase) -> None:
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        transport, server = await endpoint(Echo, local_addr=("127.0.0.1", 0))
+        address = transport.get_extra_info("sockname")
+        transport, client = await endpoint(Datagrams, remote_addr=address)
+        for destination in (None, address):
+            transport.sendto(b"x", destination)
+            assert await client.received.get() == (b"x", address)
+        # Somebody else's datagrams do not arrive.
+        with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"from a stranger", transport.get_extra_info("sockname"))
+        transport.sendto(b"y")
+        assert await client.received.get() == (b"y", address)
+        await close(server, client)
+
+    case.run(main())
+
+
+def test_scope_of_an_address(case: LoopCase) -> None:
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        index = socket.if_nametoindex("lo")
+        transport, server = await endpoint(Echo, local_addr=("::1", 0))
+        address = transport.get_extra_info("sockname")
+        assert len(address) == 4
+        transport, client = await endpoint(Datagrams, local_addr=("::1", 0))
+        for destination in (address[:2], (*address[:2], 0, index)):
+            transport.sendto(b"x", destination)
+            assert await client.received.get() == (b"x", address)
+        await close(server, client)
+
+    case.run(main())
+
+
+def test_unix_datagrams(case: LoopCase, tmp_path: Path) -> None:
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        paths = [str(tmp_path / name) for name in ("server", "client")]
+        # A socket file that a dead process left behind is replaced.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
+            stale.bind(paths[0])
+        _, server = await endpoint(Echo, local_addr=paths[0], family=socket.AF_UNIX)
+        transport, client = await endpoint(
+            Datagrams, local_addr=paths[1], remote_addr=paths[0], family=socket.AF_UNIX
+        )
+        message = bytes(100_000)
+        for data in (b"x", message):
+            transport.sendto(data)
+            assert await client.received.get() == (data, paths[0])
+        await close(server, client)
+
+    case.run(main())
+
+
+def test_largest_datagram(case: LoopCase) -> None:
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        for host, size in (("127.0.0.1", 65507), ("::1", 65527)):
+            transport, server = await endpoint(Echo, local_addr=(host, 0))
+            address = transport.get_extra_info("sockname")
+            transport, client = await endpoint(Datagrams, remote_addr=address[:2])
+            transport.sendto(b"x" * size)
+            assert (await client.received.get())[0] == b"x" * size
+            # One that is too long is an error of the protocol, and the endpoint goes on.
+            transport.sendto(b"x" * 70_000)
+            assert (await client.errors.get()).errno == errno.EMSGSIZE
+            transport.sendto(b"still here")
+            assert (await client.received.get())[0] == b"still here"
+            await close(server, client)
+
+    case.run(main())
+
+
+def test_mutable_datagrams_are_copied(case: LoopCase) -> None:
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        transport, receiver = await endpoint(Datagrams, local_addr=("127.0.0.1", 0))
+        address = transport.get_extra_info("sockname")
+        transport, sender = await endpoint(Datagrams, remote_addr=address)
+        data = bytearray(b"before")
+        transport.sendto(data)
+        data[:] = b"after."
+        transport.sendto(memoryview(data))
+        assert [(await receiver.received.get())[0] for _ in range(2)] == [b"before", b"after."]
+        await close(receiver, sender)
+
+    case.run(main())
+
+
+def test_closing_sends_what_is_buffered(case: LoopCase, tmp_path: Path) -> None:
+    async def fill() -> tuple[asyncio.DatagramTransport, Datagrams, socket.socket, int]:
+        path = str(tmp_path / "socket")
+        Path(path).unlink(missing_ok=True)
+        right = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        right.bind(path)
+        right.setblocking(False)
+        left = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        left.connect(path)
+        left.setblocking(False)
+        transport, sender = await asyncio.get_running_loop().create_datagram_endpoint(
+            Datagrams, sock=left
+        )
+        count = 0
+        while not transport.get_write_buffer_size():
+            transport.sendto(b"%d" % count)
+            count += 1
+        return transport, sender, right, count
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        transport, sender, right, count = await fill()
+        transport.close()
+        assert transport.is_closing() and not sender.lost.done()
+        received = [int(await loop.sock_recv(right, 100)) for _ in range(count)]
+        assert received == list(range(count))
+        assert await sender.lost is None
+        right.close()
+        # abort() waits for nobody.
+        transport, sender, right, count = await fill()
+        transport.abort()
+        assert await sender.lost is None
+        right.close()
+
+    case.run(main())
+
+
+def test_close_from_a_callback(case: LoopCase) -> None:
+    class Closing(Datagrams):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            self.transport.close()
+
+    async def main() -> None:
+        endpoint = asyncio.get_running_loop().create_datagram_endpoint
+        transport, protocol = await endpoint(Closing, local_addr=("127.0.0.1", 0))
+        address = transport.get_extra_info("sockname")
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for _ in range(5):
+                sender.sendto(b"x", address)
+            assert await protocol.lost is None
+        assert protocol.received.qsize() == 1
+
+    case.run(main())
