@@ -288,17 +288,3 @@ def test_after_shutdown_of_the_executor(case: LoopCase) -> None:
             loop.run_in_executor(None, int, "1")
 
     case.run(main())
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the timeout is new in 3.12")
-def test_executor_that_does_not_end(case: LoopCase) -> None:
-    release = threading.Event()
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, release.wait, 60)
-        with pytest.warns(RuntimeWarning, match="did not finishing joining"):
-            await loop.shutdown_default_executor(0.05)
-        release.set()
-
-    case.run(main())
