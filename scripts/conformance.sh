@@ -10,9 +10,8 @@ cd "$(dirname "$0")/.."
 
 all="test_events test_streams test_tasks test_futures test_futures2 test_sock_lowlevel test_sendfile test_server
     test_ssl test_sslproto test_buffered_proto test_unix_events test_base_events test_selector_events test_context
-    test_locks test_queues test_runners test_taskgroups test_timeouts"
+    test_locks test_queues test_runners test_taskgroups test_timeouts test_pep492 test_threads test_waitfor"
 limit=${GROUP_SECONDS:-300}
-groups=${*:-$all}
 
 python=$(cat _build/cmake/python-executable) || {
     echo "erlang_python: build first (rebar3 compile)." >&2
@@ -23,6 +22,13 @@ version=$("$python" -c 'import platform; print(platform.python_version())') || e
     echo "erlang_python: $python has no test.test_asyncio (Debian: apt-get install libpython3.11-testsuite)." >&2
     exit 1
 }
+# Groups that came with later versions.
+for group in test_eager_task_factory test_staggered; do
+    if "$python" -c "import test.test_asyncio.$group" 2>/dev/null; then
+        all="$all $group"
+    fi
+done
+groups=${*:-$all}
 results=_build/conformance/$version
 mkdir -p "$results"
 [ $# -gt 0 ] || rm -f "$results"/*.json
