@@ -14,6 +14,7 @@ all() ->
         worker_survives_what_it_does_not_know,
         killed_worker_is_replaced,
         killed_worker_wakes_nobody_late,
+        killed_worker_loses_no_event,
         worker_of_a_closed_loop_leaves_no_child,
         killed_starter,
         killed_supervisor_of_workers,
@@ -122,6 +123,26 @@ killed_worker_wakes_nobody_late(_Config) ->
     {ok, Slept} = py_event_loop:await(Ref),
     ?assert(Slept >= 1.0),
     ?assert(Slept < 1.5).
+
+%% What comes from a socket while there is no worker, or one that knows nothing of it yet.
+killed_worker_loses_no_event(_Config) ->
+    {ok, Port} = py_event_loop:run('__main__', worker_serve, [0]),
+    {ok, Socket} = gen_tcp:connect("127.0.0.1", Port, [binary, {active, false}]),
+    Killed = [
+        begin
+            %% The loop lingers for a millisecond before it parks.
+            timer:sleep(rand:uniform(8) - 1),
+            Workers = workers(),
+            [exit(Worker, kill) || Worker <- Workers],
+            timer:sleep(rand:uniform(4) - 1),
+            ok = gen_tcp:send(Socket, <<N>>),
+            ?assertEqual({ok, <<N>>}, gen_tcp:recv(Socket, 1, 10000)),
+            length(Workers)
+        end
+     || N <- lists:seq(1, 100)
+    ],
+    ?assert(lists:sum(Killed) > 10),
+    ok = gen_tcp:close(Socket).
 
 killed_starter(_Config) ->
     test_support:kill(whereis(py_event_worker_starter)),
