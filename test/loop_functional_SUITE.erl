@@ -5,11 +5,20 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, on_erlang_event_loop/1]).
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, on_erlang_event_loop/1]).
 
 suite() -> [{timetrap, {minutes, 12}}].
 
 all() -> [on_erlang_event_loop].
+
+%% pytest is in the virtual environment that the suites of real programs use too.
+init_per_suite(Config) ->
+    Script = outside_program:file("scripts/venv.sh"),
+    Requirements = outside_program:file("test/requirements.txt"),
+    {0, _} = outside_program:run("sh", [Script, "venv", Requirements], #{timeout => 600000}),
+    Config.
+
+end_per_suite(_Config) -> ok.
 
 on_erlang_event_loop(Config) ->
     Certificates = certificates(?config(priv_dir, Config)),
