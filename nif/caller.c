@@ -55,10 +55,7 @@ bool caller_process(ErlNifPid *process) {
     if (value == NULL) {
         return false;
     }
-    /* Local pids are immediates: no environment is needed. */
-    ERL_NIF_TERM term;
-    bool found = opaque_to_term(NULL, value, &term);
-    process->pid = term;
+    bool found = opaque_local_process(value, process);
     Py_DECREF(value);
     return found;
 }

@@ -33,13 +33,19 @@ static bool parse_context(PyObject *const *args, Py_ssize_t count, PyObject *nam
     return true;
 }
 
-/* 1 in debug mode, 0 without, -1 with an exception set: RuntimeError when the loop is closed. */
-static int is_debug(selector *self) {
-    if (self->loop == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-        return -1;
-    }
-    PyObject *debug = PyObject_GetAttr(self->loop, python_state_get()->string_debug);
+static PyObject *closed_error(void) {
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return NULL;
+}
+
+/* A new reference to the loop, which any code that runs may close; NULL with RuntimeError set. */
+static PyObject *open_loop(selector *self) {
+    return self->loop != NULL ? Py_NewRef(self->loop) : closed_error();
+}
+
+/* 1 in debug mode, 0 without, -1 with an exception set. */
+static int is_debug(PyObject *loop) {
+    PyObject *debug = PyObject_GetAttr(loop, python_state_get()->string_debug);
     if (debug == NULL) {
         return -1;
     }
@@ -49,26 +55,24 @@ static int is_debug(selector *self) {
 }
 
 /* asyncio's own method, for debug mode. */
-static PyObject *call_asyncio(selector *self, PyObject *function, PyObject *const *args,
+static PyObject *call_asyncio(PyObject *loop, PyObject *function, PyObject *const *args,
                               Py_ssize_t count, PyObject *names) {
     Py_ssize_t total = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
     PyObject **vector = PyMem_New(PyObject *, total + 1);
     if (vector == NULL) {
         return PyErr_NoMemory();
     }
-    vector[0] = self->loop;
+    vector[0] = loop;
     for (Py_ssize_t i = 0; i < total; i++) {
         vector[i + 1] = args[i];
     }
-    Py_INCREF(vector[0]);
     PyObject *result = PyObject_Vectorcall(function, vector, (size_t)count + 1, names);
-    Py_DECREF(vector[0]);
     PyMem_Free(vector);
     return result;
 }
 
 /* A new handle of a class, as Handle.__init__ makes it outside debug mode. */
-static PyObject *new_handle(selector *self, PyTypeObject *type, PyObject *callback,
+static PyObject *new_handle(PyObject *loop, PyTypeObject *type, PyObject *callback,
                             PyObject *const *args, Py_ssize_t count, PyObject *context) {
     python_state *state = python_state_get();
     PyObject *tuple = PyTuple_New(count);
@@ -93,7 +97,7 @@ static PyObject *new_handle(selector *self, PyTypeObject *type, PyObject *callba
         set_slot(handle, state->handle_callback, callback);
         set_slot(handle, state->handle_args, tuple);
         set_slot(handle, state->handle_cancelled, Py_False);
-        set_slot(handle, state->handle_loop, self->loop);
+        set_slot(handle, state->handle_loop, loop);
         set_slot(handle, state->handle_source_traceback, Py_None);
         set_slot(handle, state->handle_repr, Py_None);
         set_slot(handle, state->handle_context, own_context);
@@ -104,7 +108,9 @@ static PyObject *new_handle(selector *self, PyTypeObject *type, PyObject *callba
 }
 
 static bool append_ready(selector *self, PyObject *handle) {
-    PyObject *done = PyObject_CallOneArg(self->ready_append, handle);
+    PyObject *append = Py_XNewRef(self->ready_append);
+    PyObject *done = append != NULL ? PyObject_CallOneArg(append, handle) : closed_error();
+    Py_XDECREF(append);
     Py_XDECREF(done);
     return done != NULL;
 }
@@ -117,40 +123,48 @@ static bool require(Py_ssize_t count, Py_ssize_t least, const char *message) {
     return true;
 }
 
-PyObject *handles_call_soon(selector *self, PyObject *const *args, Py_ssize_t count,
-                            PyObject *names) {
+static PyObject *call_soon(selector *self, PyObject *loop, PyObject *const *args, Py_ssize_t count,
+                           PyObject *names) {
     python_state *state = python_state_get();
     PyObject *context;
-    int debug = is_debug(self);
+    int debug = is_debug(loop);
     if (debug < 0) {
         return NULL;
     }
     if (debug > 0) {
-        return call_asyncio(self, state->asyncio_call_soon, args, count, names);
+        return call_asyncio(loop, state->asyncio_call_soon, args, count, names);
     }
     if (!require(count, 1, "call_soon() missing 1 required positional argument: 'callback'") ||
         !parse_context(args, count, names, "call_soon", &context)) {
         return NULL;
     }
-    PyObject *handle = new_handle(self, state->handle_type, args[0], args + 1, count - 1, context);
+    PyObject *handle = new_handle(loop, state->handle_type, args[0], args + 1, count - 1, context);
     if (handle != NULL && !append_ready(self, handle)) {
         Py_CLEAR(handle);
     }
     return handle;
 }
 
+PyObject *handles_call_soon(selector *self, PyObject *const *args, Py_ssize_t count,
+                            PyObject *names) {
+    PyObject *loop = open_loop(self);
+    PyObject *handle = loop != NULL ? call_soon(self, loop, args, count, names) : NULL;
+    Py_XDECREF(loop);
+    return handle;
+}
+
 /* A timer handle for `when`, in the loop's heap. */
-static PyObject *schedule(selector *self, PyObject *when, PyObject *const *args, Py_ssize_t count,
+static PyObject *schedule(PyObject *loop, PyObject *when, PyObject *const *args, Py_ssize_t count,
                           PyObject *context) {
     python_state *state = python_state_get();
     PyObject *timer =
-        new_handle(self, state->timer_handle_type, args[0], args + 1, count - 1, context);
+        new_handle(loop, state->timer_handle_type, args[0], args + 1, count - 1, context);
     if (timer == NULL) {
         return NULL;
     }
     set_slot(timer, state->timer_when, when);
     set_slot(timer, state->timer_scheduled, Py_True);
-    PyObject *heap = PyObject_GetAttr(self->loop, state->string_scheduled);
+    PyObject *heap = PyObject_GetAttr(loop, state->string_scheduled);
     bool pushed = heap != NULL && timer_heap_push(heap, timer);
     Py_XDECREF(heap);
     if (!pushed) {
@@ -159,15 +173,14 @@ static PyObject *schedule(selector *self, PyObject *when, PyObject *const *args,
     return timer;
 }
 
-PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t count,
-                          PyObject *names) {
+static PyObject *call_at(PyObject *loop, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     PyObject *context;
-    int debug = is_debug(self);
+    int debug = is_debug(loop);
     if (debug < 0) {
         return NULL;
     }
     if (debug > 0) {
-        return call_asyncio(self, python_state_get()->asyncio_call_at, args, count, names);
+        return call_asyncio(loop, python_state_get()->asyncio_call_at, args, count, names);
     }
     if (!require(count, 2, "call_at() missing required positional arguments: 'when', 'callback'") ||
         !parse_context(args, count, names, "call_at", &context)) {
@@ -177,19 +190,27 @@ PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t coun
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
     }
-    return schedule(self, args[0], args + 1, count - 1, context);
+    return schedule(loop, args[0], args + 1, count - 1, context);
 }
 
-PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t count,
-                             PyObject *names) {
+PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *names) {
+    PyObject *loop = open_loop(self);
+    PyObject *timer = loop != NULL ? call_at(loop, args, count, names) : NULL;
+    Py_XDECREF(loop);
+    return timer;
+}
+
+static PyObject *call_later(PyObject *loop, PyObject *const *args, Py_ssize_t count,
+                            PyObject *names) {
     python_state *state = python_state_get();
     PyObject *context;
-    int debug = is_debug(self);
+    int debug = is_debug(loop);
     if (debug < 0) {
         return NULL;
     }
     if (debug > 0) {
-        return call_asyncio(self, state->asyncio_call_later, args, count, names);
+        return call_asyncio(loop, state->asyncio_call_later, args, count, names);
     }
     if (!require(count, 2,
                  "call_later() missing required positional arguments: 'delay', 'callback'") ||
@@ -200,11 +221,19 @@ PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t c
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
     }
-    PyObject *now = PyObject_CallMethodNoArgs(self->loop, state->string_time);
+    PyObject *now = PyObject_CallMethodNoArgs(loop, state->string_time);
     PyObject *when = now != NULL ? PyNumber_Add(now, args[0]) : NULL;
-    PyObject *timer = when != NULL ? schedule(self, when, args + 1, count - 1, context) : NULL;
+    PyObject *timer = when != NULL ? schedule(loop, when, args + 1, count - 1, context) : NULL;
     Py_XDECREF(now);
     Py_XDECREF(when);
+    return timer;
+}
+
+PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t count,
+                             PyObject *names) {
+    PyObject *loop = open_loop(self);
+    PyObject *timer = loop != NULL ? call_later(loop, args, count, names) : NULL;
+    Py_XDECREF(loop);
     return timer;
 }
 
@@ -289,9 +318,13 @@ bool handles_run(PyObject *handle) {
 }
 
 PyObject *handles_run_ready(selector *self, PyObject *unused) {
-    Py_ssize_t count = self->loop_ready != NULL ? PyObject_Size(self->loop_ready) : 0;
+    PyObject *ready = Py_XNewRef(self->loop_ready);
+    Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : 0;
+    Py_XDECREF(ready);
     for (Py_ssize_t i = 0; i < count && self->ready_popleft != NULL; i++) {
-        PyObject *handle = PyObject_CallNoArgs(self->ready_popleft);
+        PyObject *popleft = Py_NewRef(self->ready_popleft);
+        PyObject *handle = PyObject_CallNoArgs(popleft);
+        Py_DECREF(popleft);
         if (handle == NULL) {
             return NULL;
         }
@@ -321,7 +354,9 @@ static bool dispatch_handle(selector *self, PyObject *handle, PyObject *file, co
     if (!is_cancelled) {
         return append_ready(self, handle);
     }
-    PyObject *removed = PyObject_CallMethod(self->loop, removal, "O", file);
+    PyObject *loop = open_loop(self);
+    PyObject *removed = loop != NULL ? PyObject_CallMethod(loop, removal, "O", file) : NULL;
+    Py_XDECREF(loop);
     Py_XDECREF(removed);
     return removed != NULL;
 }
@@ -332,6 +367,7 @@ bool handles_dispatch(selector *self, PyObject *key, unsigned mask) {
         PyErr_Format(PyExc_TypeError, "expected (reader, writer), not %R", data);
         return false;
     }
+    /* The loop's own dictionary of keys is open to everybody. */
     Py_INCREF(key);
     PyObject *file = PyTuple_GET_ITEM(key, 0);
     bool done = (!(mask & EVENT_READ) ||

@@ -35,6 +35,7 @@ type eventLoop struct {
 	queue    *queue.Queue[task, *task]
 
 	closed    atomic.Bool
+	opened    atomic.Bool // a Selector has it
 	stopping  atomic.Bool // its thread is to end, and was not told yet
 	stopAsked atomic.Bool
 	woken     atomic.Bool // wake was called since the last wait returned

@@ -18,14 +18,20 @@ import (
 // The functions below are called by the Selector (selector.c, loop_run.c) with the handle of its loop. They return 0
 // or a negative errno.
 
-// core_loop_open makes a loop, or takes the one that Erlang made; 0 and an errno when that fails.
+// core_loop_open makes a loop, or takes the one that Erlang made; 0 and an errno when that fails. A loop is for one
+// selector: two would take each other's batches.
 //
 //export core_loop_open
 func core_loop_open(handle C.uint64_t, problem *C.int) C.uint64_t {
 	defer guardCallback("loop_open")
 	if handle != 0 {
-		if loops.Get(uint64(handle)) == nil {
+		l := loops.Get(uint64(handle))
+		if l == nil {
 			*problem = -C.int(syscall.EBADF)
+			return 0
+		}
+		if l.opened.Swap(true) {
+			*problem = -C.int(syscall.EBUSY)
 			return 0
 		}
 		return handle
@@ -35,6 +41,7 @@ func core_loop_open(handle C.uint64_t, problem *C.int) C.uint64_t {
 		*problem = errorStatus(err)
 		return 0
 	}
+	l.opened.Store(true)
 	return C.uint64_t(l.handle)
 }
 

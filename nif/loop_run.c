@@ -139,15 +139,18 @@ static void suspend(selector *self, task *t, PyObject *future) {
     bool stored = key != NULL && PyDict_SetItem(self->running, key, future) == 0;
     Py_XDECREF(key);
     PyObject *added = stored ? PyObject_CallMethod(future, "add_done_callback", "O", waiter) : NULL;
-    if (added == NULL) {
+    if (waiter->task == NULL) {
+        /* An unusual future called back at once: whatever it did then, the task is answered. */
+        PyErr_Clear();
+    } else if (added == NULL) {
+        ERL_NIF_TERM result = task_exception_result(t);
         waiter->task = NULL;
-        deliver(t, task_exception_result(t));
-    } else {
-        Py_DECREF(added);
-        if (!(t->flags & TASK_FLAG_OUTLIVES_CALLER)) {
-            core_loop_watch(self->handle, t->caller.pid, waiter->key);
-        }
+        waiter_forget(waiter);
+        deliver(t, result);
+    } else if (!(t->flags & TASK_FLAG_OUTLIVES_CALLER)) {
+        core_loop_watch(self->handle, t->caller.pid, waiter->key);
     }
+    Py_XDECREF(added);
     Py_DECREF(waiter);
 }
 
@@ -158,30 +161,33 @@ static void suspend(selector *self, task *t, PyObject *future) {
  * that left the step.
  */
 static bool take_first_step(selector *self) {
-    PyObject *handle = PyObject_CallMethodNoArgs(self->loop_ready, python_state_get()->string_pop);
+    PyObject *ready = Py_XNewRef(self->loop_ready);
+    PyObject *handle =
+        ready != NULL ? PyObject_CallMethodNoArgs(ready, python_state_get()->string_pop) : NULL;
     bool done = handle != NULL && handles_run(handle);
+    Py_XDECREF(ready);
     Py_XDECREF(handle);
     return done;
 }
 #endif
 
 /* A new asyncio task for a coroutine, after its first step; NULL with an exception set. */
-static PyObject *start_coroutine(selector *self, PyObject *coroutine) {
+static PyObject *start_coroutine(selector *self, PyObject *loop, PyObject *coroutine) {
     python_state *state = python_state_get();
-    PyObject *factory = PyObject_GetAttr(self->loop, state->string_task_factory);
+    PyObject *factory = PyObject_GetAttr(loop, state->string_task_factory);
     if (factory == NULL) {
         return NULL;
     }
     bool custom = factory != Py_None;
     Py_DECREF(factory);
     if (custom) {
-        return PyObject_CallMethod(self->loop, "create_task", "O", coroutine);
+        return PyObject_CallMethod(loop, "create_task", "O", coroutine);
     }
 #if PY_VERSION_HEX >= 0x030C0000
-    PyObject *args[] = {coroutine, self->loop, Py_True};
+    PyObject *args[] = {coroutine, loop, Py_True};
     return PyObject_Vectorcall(state->asyncio_task, args, 1, state->task_names);
 #else
-    PyObject *args[] = {coroutine, self->loop};
+    PyObject *args[] = {coroutine, loop};
     PyObject *future = PyObject_Vectorcall(state->asyncio_task, args, 1, state->task_names);
     if (future != NULL && !take_first_step(self)) {
         /* SystemExit and KeyboardInterrupt leave the step; the future has them too. */
@@ -201,12 +207,12 @@ static bool is_awaitable(PyObject *value) {
 
 /* The future of an awaitable that is no coroutine: itself when it is a future, else a task around
  * it. */
-static PyObject *start_awaitable(selector *self, PyObject *value) {
+static PyObject *start_awaitable(PyObject *loop, PyObject *value) {
     PyObject *names = Py_BuildValue("(s)", "loop");
     if (names == NULL) {
         return NULL;
     }
-    PyObject *args[] = {value, self->loop};
+    PyObject *args[] = {value, loop};
     PyObject *future = PyObject_Vectorcall(python_state_get()->ensure_future, args, 1, names);
     Py_DECREF(names);
     return future;
@@ -232,18 +238,18 @@ static bool settle_in_batch(selector *self, task *t, task_outcome outcome) {
 
 /* The asyncio task or future of an awaitable, which belongs to the process that submitted the task.
  */
-static PyObject *start(selector *self, task *t, PyObject *value) {
+static PyObject *start(selector *self, PyObject *loop, task *t, PyObject *value) {
     PyObject *token = caller_bind(t);
     task *previous = caller_enter(t);
-    PyObject *future =
-        PyCoro_CheckExact(value) ? start_coroutine(self, value) : start_awaitable(self, value);
+    PyObject *future = PyCoro_CheckExact(value) ? start_coroutine(self, loop, value)
+                                                : start_awaitable(loop, value);
     caller_leave(previous);
     caller_unbind(token);
     return future;
 }
 
 /* Runs one task; true when it is finished and to be recycled with the batch. */
-static bool run_one(selector *self, task *t) {
+static bool run_one(selector *self, PyObject *loop, task *t) {
     if (!task_wanted(t)) {
         return true;
     }
@@ -251,7 +257,7 @@ static bool run_one(selector *self, task *t) {
     if (value == NULL || t->kind == TASK_EXEC || !is_awaitable(value)) {
         return settle_in_batch(self, t, task_deliver(t, value));
     }
-    PyObject *future = start(self, t, value);
+    PyObject *future = start(self, loop, t, value);
     Py_DECREF(value);
     if (future == NULL) {
         return task_finish(t, task_exception_result(t));
@@ -289,9 +295,9 @@ typedef struct timer_head {
     Py_ssize_t count;
 } timer_head;
 
-static timer_head timers_of(selector *self) {
+static timer_head timers_of(PyObject *loop) {
     timer_head head = {NULL, 0};
-    PyObject *scheduled = PyObject_GetAttr(self->loop, python_state_get()->string_scheduled);
+    PyObject *scheduled = PyObject_GetAttr(loop, python_state_get()->string_scheduled);
     if (scheduled != NULL && PyList_Check(scheduled)) {
         head.count = PyList_GET_SIZE(scheduled);
         head.first = head.count > 0 ? PyList_GET_ITEM(scheduled, 0) : NULL;
@@ -301,8 +307,8 @@ static timer_head timers_of(selector *self) {
     return head;
 }
 
-static bool is_stopping(selector *self) {
-    PyObject *stopping = PyObject_GetAttr(self->loop, python_state_get()->string_stopping);
+static bool is_stopping(PyObject *loop) {
+    PyObject *stopping = PyObject_GetAttr(loop, python_state_get()->string_stopping);
     bool result = stopping == Py_True;
     Py_XDECREF(stopping);
     PyErr_Clear();
@@ -310,7 +316,9 @@ static bool is_stopping(selector *self) {
 }
 
 static bool has_ready_handles(selector *self) {
-    Py_ssize_t count = PyObject_Size(self->loop_ready);
+    PyObject *ready = Py_XNewRef(self->loop_ready);
+    Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : 0;
+    Py_XDECREF(ready);
     PyErr_Clear();
     return count > 0;
 }
@@ -328,11 +336,11 @@ bool loop_run_tasks(selector *self) {
     PyObject *loop = self->loop;
     Py_INCREF(loop);
     uint64_t handle = self->handle;
-    timer_head before = timers_of(self);
+    timer_head before = timers_of(loop);
     for (int i = 0; i < count; i++) {
         ready->owned[i] =
             self->loop != NULL
-                ? run_one(self, ready->tasks[i])
+                ? run_one(self, loop, ready->tasks[i])
                 : task_finish(ready->tasks[i], task_error(ready->tasks[i], atoms.closed));
     }
     for (int i = 0; i < ready->cancel_count; i++) {
@@ -343,9 +351,9 @@ bool loop_run_tasks(selector *self) {
     }
     bool leave = true;
     if (self->loop != NULL) {
-        timer_head after = timers_of(self);
+        timer_head after = timers_of(loop);
         leave = has_ready_handles(self) || after.first != before.first ||
-                after.count != before.count || is_stopping(self);
+                after.count != before.count || is_stopping(loop);
     }
     Py_DECREF(loop);
     return leave;

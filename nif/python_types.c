@@ -187,3 +187,12 @@ bool opaque_to_term(ErlNifEnv *env, PyObject *object, ERL_NIF_TERM *term) {
     *term = opaque->env == NULL ? opaque->term : enif_make_copy(env, opaque->term);
     return true;
 }
+
+bool opaque_local_process(PyObject *object, ErlNifPid *process) {
+    const opaque_object *opaque = (const opaque_object *)object;
+    if (Py_TYPE(object) != python_state_get()->pid_type || opaque->env != NULL) {
+        return false;
+    }
+    process->pid = opaque->term;
+    return true;
+}

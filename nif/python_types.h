@@ -18,6 +18,10 @@ PyObject *opaque_from_term(ErlNifEnv *env, ERL_NIF_TERM term);
 /* If object is an opaque of any kind, sets *term to a copy of its term in env and returns true. */
 bool opaque_to_term(ErlNifEnv *env, PyObject *object, ERL_NIF_TERM *term);
 
+/* If object is a pid of this node, sets *process to it, which needs no environment, and returns
+ * true. */
+bool opaque_local_process(PyObject *object, ErlNifPid *process);
+
 /* If object is an erlang.Binary, a borrowed reference to the buffer's owner in it, else NULL (no
  * exception set). */
 PyObject *binary_wrapper_object(python_state *state, PyObject *object);

@@ -19,7 +19,7 @@ typedef struct marker {
         *callable;    /* found in the names of who asked, or NULL: to be found by module and name */
     PyObject *module; /* str; NULL for MARKER_ERLANG */
     PyObject *name;   /* str */
-    PyObject *arguments; /* tuple or list */
+    PyObject *arguments; /* tuple */
     PyObject *keywords;  /* dict or NULL */
 } marker;
 
@@ -157,9 +157,8 @@ PyObject *schedule_step(PyObject *object) {
                                                 : resolve_named(self->module, self->name);
     schedule_begin_slice();
     if (callable != NULL) {
-        value = PyObject_VectorcallDict(callable, PySequence_Fast_ITEMS(self->arguments),
-                                        (size_t)PySequence_Fast_GET_SIZE(self->arguments),
-                                        self->keywords);
+        value = PyObject_VectorcallDict(callable, &PyTuple_GET_ITEM(self->arguments, 0),
+                                        (size_t)PyTuple_GET_SIZE(self->arguments), self->keywords);
         Py_DECREF(callable);
     }
     Py_DECREF(object);
@@ -185,8 +184,8 @@ PyObject *schedule_inline_steps(PyObject *value) {
 
 bool schedule_send(task *t, PyObject *object) {
     marker *self = (marker *)object;
-    return callback_schedule(t, self->name, PySequence_Fast_ITEMS(self->arguments),
-                             PySequence_Fast_GET_SIZE(self->arguments));
+    return callback_schedule(t, self->name, &PyTuple_GET_ITEM(self->arguments, 0),
+                             PyTuple_GET_SIZE(self->arguments));
 }
 
 /* ---- The functions ---- */
@@ -255,10 +254,19 @@ static bool parse_parameters(PyObject *const *args, Py_ssize_t count, PyObject *
     return true;
 }
 
+/* A tuple, because the function may change the list that it is called with. */
+static PyObject *arguments_of(PyObject *given) {
+    if (given == NULL) {
+        return PyTuple_New(0);
+    }
+    PyObject *sequence = PySequence_Fast(given, "args must be a sequence");
+    PyObject *arguments = sequence != NULL ? PySequence_Tuple(sequence) : NULL;
+    Py_XDECREF(sequence);
+    return arguments;
+}
+
 static PyObject *new_python_marker(marker_kind kind, PyObject *callable, PyObject **values) {
-    PyObject *given = values[PARAMETER_ARGS];
-    PyObject *arguments =
-        given != NULL ? PySequence_Fast(given, "args must be a sequence") : PyTuple_New(0);
+    PyObject *arguments = arguments_of(values[PARAMETER_ARGS]);
     if (arguments == NULL) {
         return NULL;
     }
@@ -312,11 +320,15 @@ static PyObject *schedule_schedule_inline(PyObject *module, PyObject *const *arg
     if (!parse_parameters(args, count, names, values)) {
         return NULL;
     }
-    PyObject *callable = find_in_caller(values[PARAMETER_MODULE], values[PARAMETER_FUNC]);
+    /* The names may change while the arguments are read. */
+    PyObject *callable =
+        Py_XNewRef(find_in_caller(values[PARAMETER_MODULE], values[PARAMETER_FUNC]));
     if (callable == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    return new_python_marker(MARKER_INLINE, callable, values);
+    PyObject *result = new_python_marker(MARKER_INLINE, callable, values);
+    Py_XDECREF(callable);
+    return result;
 }
 
 static PyMethodDef schedule_methods[] = {

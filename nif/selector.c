@@ -46,6 +46,12 @@ static int descriptor_of(PyObject *file) {
     return fd;
 }
 
+/* Whether an entry of `keys`, which Python code may change, is what store_key() put there. */
+static bool is_key(PyObject *key) {
+    return PyTuple_Check(key) && PyTuple_GET_SIZE(key) == 4 &&
+           PyLong_Check(PyTuple_GET_ITEM(key, 1)) && PyLong_Check(PyTuple_GET_ITEM(key, 2));
+}
+
 /* The descriptor under which a file object is registered, which may have been closed since: -1 with
  * KeyError set. */
 static int registered_descriptor(selector *self, PyObject *file) {
@@ -58,7 +64,7 @@ static int registered_descriptor(selector *self, PyObject *file) {
     PyObject *key;
     Py_ssize_t position = 0;
     while (self->keys != NULL && PyDict_Next(self->keys, &position, &number, &key)) {
-        if (PyTuple_GET_ITEM(key, 0) == file) {
+        if (is_key(key) && PyTuple_GET_ITEM(key, 0) == file && PyLong_Check(number)) {
             return (int)PyLong_AsLong(number);
         }
     }
@@ -74,6 +80,9 @@ static PyObject *key_of(selector *self, int fd) {
     }
     PyObject *key = PyDict_GetItemWithError(self->keys, number);
     Py_DECREF(number);
+    if (key != NULL && !is_key(key)) {
+        key = NULL;
+    }
     if (key == NULL && !PyErr_Occurred()) {
         PyErr_Format(PyExc_KeyError, "%d is not registered", fd);
     }
@@ -85,6 +94,10 @@ static PyObject *store_key(selector *self, PyObject *file, int fd, unsigned even
                            PyObject *data) {
     PyObject *key =
         PyObject_CallFunction(python_state_get()->selector_key, "OiIO", file, fd, events, data);
+    if (key != NULL && !is_key(key)) {
+        PyErr_SetString(PyExc_TypeError, "selectors.SelectorKey() did not make a SelectorKey");
+        Py_CLEAR(key);
+    }
     PyObject *number = key != NULL ? PyLong_FromLong(fd) : NULL;
     if (number == NULL || PyDict_SetItem(self->keys, number, key) != 0) {
         Py_CLEAR(key);
@@ -338,7 +351,9 @@ static void count_timers(selector *self, int64_t timeout) {
         return;
     }
     if (timeout > 0) {
-        scheduled = PyObject_GetAttrString(self->loop, "_scheduled");
+        PyObject *loop = Py_NewRef(self->loop);
+        scheduled = PyObject_GetAttrString(loop, "_scheduled");
+        Py_DECREF(loop);
         PyErr_Clear();
     }
     self->ready->timers =
@@ -353,10 +368,11 @@ static void count_timers(selector *self, int64_t timeout) {
  */
 static void stop_loop(selector *self) {
     self->stopping = true;
-    if (self->loop != NULL &&
-        PyObject_SetAttr(self->loop, python_state_get()->string_stopping, Py_True) != 0) {
+    PyObject *loop = Py_XNewRef(self->loop);
+    if (loop != NULL && PyObject_SetAttr(loop, python_state_get()->string_stopping, Py_True) != 0) {
         PyErr_Clear();
     }
+    Py_XDECREF(loop);
 }
 
 /* Waits and gives what is ready to the list, or without one to the loop's handles. false with an
