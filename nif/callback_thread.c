@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 typedef struct callback_thread {
@@ -9,23 +10,17 @@ typedef struct callback_thread {
     ErlNifEnv *env;  /* empty; NULL while it is in use */
 } callback_thread;
 
-/*
- * Owned by a capsule in the dictionary of the Python thread state, which Python clears when the
- * thread ends. This is only the shorter way to it.
- */
 static _Thread_local callback_thread *own;
+static pthread_key_t end_key;
+static pthread_once_t end_key_once = PTHREAD_ONCE_INIT;
 
-static const char capsule_name[] = "_erlang.thread";
-
-static void thread_free(PyObject *capsule) {
-    callback_thread *thread = PyCapsule_GetPointer(capsule, capsule_name);
-    if (thread == NULL) {
-        PyErr_Clear();
-        return;
-    }
-    if (own == thread) {
-        own = NULL;
-    }
+/*
+ * When the thread ends and not with its Python thread state, whose end runs destructors, which may
+ * call Erlang.
+ */
+static void thread_free(void *value) {
+    callback_thread *thread = value;
+    own = NULL;
     if (thread->waiter != 0) {
         core_waiter_free(thread->waiter);
     }
@@ -35,28 +30,17 @@ static void thread_free(PyObject *capsule) {
     free(thread);
 }
 
+static void make_end_key(void) { pthread_key_create(&end_key, thread_free); }
+
 static callback_thread *thread_get(void) {
     if (own != NULL) {
         return own;
     }
-    PyObject *dictionary = PyThreadState_GetDict();
-    if (dictionary == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "this thread has no Python thread state");
-        return NULL;
-    }
+    pthread_once(&end_key_once, make_end_key);
     callback_thread *thread = calloc(1, sizeof(*thread));
-    if (thread == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    PyObject *capsule = PyCapsule_New(thread, capsule_name, thread_free);
-    if (capsule == NULL) {
+    if (thread == NULL || pthread_setspecific(end_key, thread) != 0) {
         free(thread);
-        return NULL;
-    }
-    int status = PyDict_SetItemString(dictionary, capsule_name, capsule);
-    Py_DECREF(capsule);
-    if (status != 0) {
+        PyErr_NoMemory();
         return NULL;
     }
     own = thread;

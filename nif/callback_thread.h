@@ -1,4 +1,4 @@
-/* What each Python thread that sends to Erlang keeps; freed when its Python thread state ends. */
+/* What each Python thread that sends to Erlang keeps; freed when it ends. */
 #ifndef ERLANG_PYTHON_CALLBACK_THREAD_H
 #define ERLANG_PYTHON_CALLBACK_THREAD_H
 

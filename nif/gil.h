@@ -13,6 +13,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* Longest time for which a thread may keep the GIL while others want it, in seconds. */
+#define GIL_LONGEST_INTERVAL 1.0
+
+/* Bounds sys.setswitchinterval(). Call once with the GIL; false with an exception set. */
+bool gil_bound_switch_interval(void);
+
 extern _Atomic int gil_waiters;
 
 static inline void gil_acquire(PyThreadState *thread_state) {

@@ -24,10 +24,13 @@ static PyMemAllocatorEx raw;
 static PyObjectArenaAllocator arenas;
 static bool installed;
 
+static _Thread_local bool exempted;
+
 static bool fits(size_t size) {
-    return size <= INT64_MAX &&
-           (int64_t)size <= atomic_load_explicit(&limit, memory_order_relaxed) -
-                                atomic_load_explicit(&counted, memory_order_relaxed);
+    return (size <= INT64_MAX &&
+            (int64_t)size <= atomic_load_explicit(&limit, memory_order_relaxed) -
+                                 atomic_load_explicit(&counted, memory_order_relaxed)) ||
+           exempted;
 }
 
 static void count(int64_t size) {
@@ -117,6 +120,8 @@ void memory_install(void) {
 void memory_set_limit(size_t bytes) {
     atomic_store(&limit, bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes);
 }
+
+void memory_exempt(bool exempt) { exempted = exempt; }
 
 bool memory_counted(uint64_t *bytes, uint64_t *highest) {
     int64_t now = atomic_load(&counted);

@@ -17,6 +17,10 @@ void memory_install(void);
  * Any thread. */
 void memory_set_limit(size_t limit);
 
+/* While exempt, the calling thread's allocations are not bounded: for those whose failure ends the
+ * process. */
+void memory_exempt(bool exempt);
+
 /* Bytes that Python has, and the most that it ever had; false when they are not counted. Any
  * thread. */
 bool memory_counted(uint64_t *bytes, uint64_t *highest);

@@ -2,6 +2,7 @@
 
 #include "_cgo_export.h"
 #include "erlang_module.h"
+#include "gil.h"
 #include "memory.h"
 #include "python_state.h"
 #include "sandbox.h"
@@ -120,6 +121,17 @@ static bool prepend_path(const char *folder) {
     return done;
 }
 
+/* The input is the VM's: whoever reads it takes what was typed for the Erlang shell, and blocks. */
+static bool close_input(void) {
+    PyObject *io = PyImport_ImportModule("io");
+    PyObject *input = io != NULL ? PyObject_CallMethod(io, "open", "s", "/dev/null") : NULL;
+    bool done = input != NULL && PySys_SetObject("stdin", input) == 0 &&
+                PySys_SetObject("__stdin__", input) == 0;
+    Py_XDECREF(input);
+    Py_XDECREF(io);
+    return done;
+}
+
 static bool import_module(const char *name) {
     PyObject *module = PyImport_ImportModule(name);
     Py_XDECREF(module);
@@ -161,7 +173,8 @@ char *python_runtime_start(const char *executable, const char *package_path, siz
     bool ready = prepend_path(package_path);
     /* threading takes the thread that imports it first for Python's main thread. */
     ready = ready && sandbox_install_guards() && stack_limit_install(stack_size) &&
-            import_module("threading") && import_module("erlang");
+            gil_bound_switch_interval() && close_input() && import_module("threading") &&
+            import_module("erlang");
     char *reason = ready ? NULL : describe_exception("cannot load the erlang package");
     PyEval_SaveThread();
     return reason;
@@ -187,7 +200,10 @@ char *python_runtime_set_paths(void *thread_state, const char *const *paths, siz
 }
 
 void *python_thread_attach(void) {
+    /* PyGILState_Ensure() ends the process when it gets no memory. */
+    memory_exempt(true);
     PyGILState_Ensure();
+    memory_exempt(false);
     return PyEval_SaveThread();
 }
 

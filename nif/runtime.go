@@ -203,6 +203,8 @@ func (p *pythonRuntime) onMain(job func()) {
 }
 
 func startPython(config configuration) string {
+	// A first timer has the Go runtime open its poll set, so that it is among the descriptors that Python must not close.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	C.sandbox_set_policy(C.uint(config.sandboxDenied))
 	executable := C.CString(config.executable)
 	defer C.free(unsafe.Pointer(executable))

@@ -3,10 +3,12 @@
 
 #include "python_state.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,10 +49,13 @@ static const rule_text rule_texts[SANDBOX_RULES] = {
                         "the environment key python_memory_limit"},
     [SANDBOX_DESCRIPTORS] = {"descriptors",
                              "it would close descriptors of the Erlang VM. Close those that you "
-                             "opened one by one"},
+                             "opened, one by one"},
     [SANDBOX_CTYPES] = {"ctypes",
                         "it reaches every byte of the Erlang VM. Use an extension module, "
                         "or a port program (open_port/2)"},
+    [SANDBOX_IDENTITY] = {"identity",
+                          "it would change who and where the whole Erlang VM is. Start the VM as "
+                          "the user and in the session, root and namespaces that it is to have"},
 };
 
 void sandbox_set_policy(unsigned denied) {
@@ -71,7 +76,9 @@ static bool denies(sandbox_rule rule) {
 }
 
 static int deny(sandbox_rule rule, const char *what) {
-    PyObject *type = python_state_get()->sandbox_error;
+    /* The class is the main interpreter's. */
+    bool own = PyInterpreterState_Get() == PyInterpreterState_Main();
+    PyObject *type = own ? python_state_get()->sandbox_error : NULL;
     PyErr_Format(type != NULL ? type : PyExc_RuntimeError,
                  "%s is blocked inside the Erlang VM: %s (docs/security.md; to allow it, set "
                  "{sandbox, #{%s => allow}} in the environment of erlang_python)",
@@ -112,6 +119,16 @@ static bool is_port_helper(long process) {
     return fields == 2 && parent == (long)getpid() && strncmp(name, "erl_child_setup", 15) == 0;
 }
 
+/* The system takes the number of any thread for that of its process. */
+static bool is_own(long process) {
+    char path[64];
+    if (process == (long)getpid()) {
+        return true;
+    }
+    snprintf(path, sizeof path, "/proc/self/task/%ld", process);
+    return process > 0 && access(path, F_OK) == 0;
+}
+
 static bool kill_reaches_vm(PyObject *args, bool group) {
     long process;
     long number;
@@ -121,11 +138,70 @@ static bool kill_reaches_vm(PyObject *args, bool group) {
     if (number == 0) {
         return false;
     }
-    if (group) {
-        return process == 0 || process == (long)getpgrp();
+    if (process == 0 || (process == -1 && !group)) {
+        return true;
     }
-    return process == (long)getpid() || process == 0 || process == -1 ||
-           process == -(long)getpgrp() || is_port_helper(process);
+    if (group || process < 0) {
+        long leader = group ? process : -process;
+        return leader == (long)getpgrp() || is_port_helper(leader);
+    }
+    return is_own(process) || is_port_helper(process);
+}
+
+/* Of a terminal or socket: what sends signals to the VM, or types for whoever sits before it. */
+static bool is_signal_request(unsigned long request) {
+    static const unsigned long requests[] = {
+#ifdef FIOASYNC
+        FIOASYNC,
+#endif
+#ifdef FIOSETOWN
+        FIOSETOWN,
+#endif
+#ifdef SIOCSPGRP
+        SIOCSPGRP,
+#endif
+#ifdef TIOCSPGRP
+        TIOCSPGRP,
+#endif
+#ifdef TIOCNOTTY
+        TIOCNOTTY,
+#endif
+#ifdef TIOCSTI
+        TIOCSTI,
+#endif
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        if (requests[i] == request) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* SIGIO, which these are the ways to get, ends a process that has no handler for it. */
+static bool asks_for_signals(PyObject *args) {
+    long command;
+    long value;
+    if (!long_item(args, 1, &command)) {
+        return true;
+    }
+    switch (command) {
+    case F_SETOWN:
+#ifdef F_SETSIG
+    case F_SETSIG:
+#endif
+#ifdef F_NOTIFY
+    case F_NOTIFY:
+#endif
+#ifdef F_SETLEASE
+    case F_SETLEASE:
+#endif
+        return true;
+    case F_SETFL:
+        return long_item(args, 2, &value) && (value & O_ASYNC) != 0;
+    default:
+        return false;
+    }
 }
 
 static bool limit_value(PyObject *limits, Py_ssize_t index, rlim_t *value) {
@@ -202,9 +278,19 @@ static int audit_other(const char *event, PyObject *args) {
     }
     if (strcmp(event, "resource.prlimit") == 0) {
         long process;
-        bool own = !long_item(args, 0, &process) || process == 0 || process == (long)getpid();
+        bool own = !long_item(args, 0, &process) || process == 0 || is_own(process);
         return own && denies(SANDBOX_LIMITS) && lowers_limit(args, 1) ? deny(SANDBOX_LIMITS, event)
                                                                       : 0;
+    }
+    if (strcmp(event, "fcntl.fcntl") == 0) {
+        return denies(SANDBOX_SIGNALS) && asks_for_signals(args) ? deny(SANDBOX_SIGNALS, event) : 0;
+    }
+    if (strcmp(event, "fcntl.ioctl") == 0) {
+        long request;
+        return denies(SANDBOX_SIGNALS) && long_item(args, 1, &request) &&
+                       is_signal_request((unsigned long)request)
+                   ? deny(SANDBOX_SIGNALS, event)
+                   : 0;
     }
     if (strncmp(event, "ctypes.", 7) == 0) {
         return denies(SANDBOX_CTYPES) ? deny(SANDBOX_CTYPES, event) : 0;
@@ -227,6 +313,8 @@ static int audit(const char *event, PyObject *args, void *data) {
         return event[1] == 'e' ? audit_other(event, args) : 0;
     case 'c':
         return event[1] == 't' ? audit_other(event, args) : 0;
+    case 'f':
+        return event[1] == 'c' ? audit_other(event, args) : 0;
     default:
         return 0;
     }

@@ -30,6 +30,7 @@ typedef enum sandbox_rule {
     SANDBOX_LIMITS,
     SANDBOX_DESCRIPTORS,
     SANDBOX_CTYPES,
+    SANDBOX_IDENTITY,
     SANDBOX_RULES,
 } sandbox_rule;
 

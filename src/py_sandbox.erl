@@ -10,11 +10,11 @@
 -export_type([rule/0, policy/0]).
 
 -type rule() ::
-    subprocess | fork | exec | exit | signals | faulthandler | limits | descriptors | ctypes.
+    subprocess | fork | exec | exit | signals | faulthandler | limits | descriptors | ctypes | identity.
 -type policy() :: #{rule() => allow | deny}.
 
 %% In the order of sandbox.h.
--define(RULES, [subprocess, fork, exec, exit, signals, faulthandler, limits, descriptors, ctypes]).
+-define(RULES, [subprocess, fork, exec, exit, signals, faulthandler, limits, descriptors, ctypes, identity]).
 
 %% @doc Every rule with its default: all deny but `ctypes', without which numpy and many others cannot be imported.
 -spec defaults() -> #{rule() := allow | deny}.

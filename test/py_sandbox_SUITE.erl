@@ -91,7 +91,7 @@ policy_is_checked(_) ->
         ),
         application:set_env(erlang_python, sandbox, #{exec => allow, ctypes => deny}),
         {ok, #{sandbox := Denied}} = py_config:read(),
-        ?assertEqual(2#111111011, Denied)
+        ?assertEqual(2#1111111011, Denied)
     after
         case Before of
             undefined -> application:unset_env(erlang_python, sandbox);
@@ -100,7 +100,7 @@ policy_is_checked(_) ->
     end.
 
 bits(_) ->
-    ?assertEqual(2#011111111, py_sandbox:denied(#{})),
+    ?assertEqual(2#1011111111, py_sandbox:denied(#{})),
     ?assertEqual(0, py_sandbox:denied(maps:map(fun(_, _) -> allow end, py_sandbox:defaults()))).
 
 %% examples/port_commands.erl, which docs/security.md shows.
