@@ -7,7 +7,7 @@
 all() ->
     [
         closed_behind, closed_transport, out_of_descriptors, reset, half_close, byte_by_byte, never_reads,
-        many_connections, no_buffers, soak
+        many_connections, no_buffers, lossy_link, soak
     ].
 
 suite() -> [{timetrap, {minutes, 4}}].
@@ -50,6 +50,53 @@ no_buffers(_) ->
     Seen = run(no_buffers, []),
     <<"False">> = lists:last(Seen),
     true = length(Seen) >= 2.
+
+%% The VM is in a network namespace whose only way out loses 5 packets of 100, doubles 2 and holds each for 5 to 40
+%% milliseconds, so that they overtake each other.
+lossy_link(_) ->
+    case missing() of
+        [] -> over_lossy_link();
+        Missing -> {skip, "needs " ++ lists:join(", ", Missing)}
+    end.
+
+over_lossy_link() ->
+    {ok, Python} = py_vm:run(py, eval, [<<"__import__('sys').executable">>]),
+    Link = outside_program:start(binary_to_list(Python), [filename:join(folder(), "lossy_link.py"), "0.05", "0.02", "0.005", "0.04"]),
+    try
+        [Namespace] = outside_program:wait_for(Link, "^ready (\\S+)$", 30000),
+        Environment = [{python_path, [folder()]}],
+        {ok, Seen} = py_vm:run(py_event_loop, run, [faults, lossy_link, [<<"10.77.0.2">>], #{timeout => 90000}], #{
+            env => Environment, within => ["nsenter", "--net=" ++ binary_to_list(Namespace)]
+        }),
+        ct:pal("~p", [Seen]),
+        #{
+            <<"streams">> := [true, true, true, true, true],
+            <<"strange">> := 0,
+            <<"lost">> := Lost,
+            <<"doubled">> := Doubled,
+            <<"ordered">> := false,
+            <<"nobody">> := [<<"TimeoutError">>],
+            <<"bounded">> := true,
+            <<"descriptors">> := 0
+        } = Seen,
+        %% The network was what it is meant to be.
+        true = Lost > 0 andalso Lost < 200,
+        true = Doubled > 0
+    after
+        outside_program:stop(Link)
+    end.
+
+%% What the case needs and the machine has not.
+missing() ->
+    Root = string:trim(os:cmd("id -u")) =:= "0",
+    Namespace = Root andalso string:trim(os:cmd("unshare --net true && echo made")) =:= "made",
+    [What || {What, false} <- [
+        {"root", Root},
+        {"network namespaces", Namespace},
+        {"/dev/net/tun", element(1, file:read_file_info("/dev/net/tun")) =:= ok},
+        {"nsenter", os:find_executable("nsenter") =/= false},
+        {"ip", os:find_executable("ip") =/= false}
+    ]].
 
 %% The short form of `make soak'.
 soak(_) ->

@@ -13,7 +13,8 @@ run(Module, Function, Arguments) ->
 %%
 %% Options: `env' (the application environment, a list of pairs), `os_env' (list of {Name, Value}), `erl' (more arguments
 %% of erl), `timeout' in milliseconds, `status' (the expected one, default 0), `answers' (default true: the VM must answer
-%% calls and tasks afterwards), `output' (true: `{Result, Output}' instead of the result).
+%% calls and tasks afterwards), `output' (true: `{Result, Output}' instead of the result), `within' (a program and its
+%% arguments that run erl).
 run(Module, Function, Arguments, Options) ->
     Folder = filename:join(["/tmp", "py_vm." ++ os:getpid() ++ "." ++ integer_to_list(erlang:unique_integer([positive]))]),
     ok = file:make_dir(Folder),
@@ -50,8 +51,9 @@ execute(File, Options) ->
         ["-noshell", "+B", "-kernel", "logger_level", "error"] ++ maps:get(erl, Options, []) ++
             Paths ++ ["-run", "py_vm", "main", File],
     Environment = [{"ERL_CRASH_DUMP_SECONDS", "0"}, {"ERL_AFLAGS", false} | maps:get(os_env, Options, [])],
-    Port = open_port({spawn_executable, Erl}, [
-        {args, Arguments}, {env, Environment}, exit_status, stderr_to_stdout, binary, use_stdio
+    [Program | Before] = maps:get(within, Options, []) ++ [Erl],
+    Port = open_port({spawn_executable, os:find_executable(Program)}, [
+        {args, Before ++ Arguments}, {env, Environment}, exit_status, stderr_to_stdout, binary, use_stdio
     ]),
     {os_pid, Process} = erlang:port_info(Port, os_pid),
     Timer = erlang:start_timer(maps:get(timeout, Options, ?TIMEOUT), self(), Port),

@@ -269,11 +269,66 @@ async def no_buffers() -> list[str]:
     return [*sorted(set(errors)), str(closing)]
 
 
-async def in_namespace(lossy: str, port: int, size: int) -> int:
-    """Sends and receives `size` bytes through a server at `lossy`, which echoes."""
-    reader, writer = await asyncio.open_connection(lossy, port)
-    writer.write(b"n" * size)
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.received.append(data)
+
+
+async def _echo_through(address: str, port: int, size: int) -> bool:
+    """Whether what comes back from an echo is what was sent."""
+    sent = os.urandom(size)
+    reader, writer = await asyncio.open_connection(address, port)
+    writer.write(sent)
     writer.write_eof()
     data = await reader.read()
     writer.close()
-    return len(data)
+    return data == sent
+
+
+async def lossy_link(address: str) -> dict[str, Any]:
+    """TCP, UDP and cancelled connects over a network that loses, delays, doubles and reorders packets."""
+    loop = asyncio.get_running_loop()
+    before = len(os.listdir("/proc/self/fd"))
+    streams = await asyncio.gather(*(_echo_through(address, 7, 100_000) for _ in range(5)))
+
+    transport, protocol = await loop.create_datagram_endpoint(_Datagrams, remote_addr=(address, 7))
+    sent = [i.to_bytes(4, "big") * 50 for i in range(400)]
+    for datagram in sent:
+        transport.sendto(datagram)
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.5)
+    transport.close()
+    received = protocol.received
+
+    # Nobody answers there: the connect has to be cancelled.
+    nobody = [
+        await _within(asyncio.open_connection(address.rsplit(".", 1)[0] + ".99", 7), 0.3)
+        for _ in range(5)
+    ]
+
+    # Flow control over a slow network.
+    _, writer = await asyncio.open_connection(address, 9)
+    most = 0
+    try:
+        async with asyncio.timeout(1.0):
+            while True:
+                writer.write(b"z" * 65536)
+                most = max(most, writer.transport.get_write_buffer_size())
+                await writer.drain()
+    except TimeoutError:
+        pass
+    writer.transport.abort()
+    await asyncio.sleep(0.1)
+    return {
+        "streams": streams,
+        "strange": len([data for data in received if data not in sent]),
+        "lost": len(set(sent) - set(received)),
+        "doubled": len(received) - len(set(received)),
+        "ordered": received == sorted(received),
+        "nobody": sorted(set(nobody)),
+        "bounded": most <= 65536 * 3,
+        "descriptors": len(os.listdir("/proc/self/fd")) - before,
+    }
