@@ -1,5 +1,5 @@
 # The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
-.PHONY: all run test conformance bench soak asan lint format clean
+.PHONY: all run test conformance bench soak asan valgrind fuzz lint format clean
 
 all:
 	sh scripts/setup.sh run
@@ -37,6 +37,14 @@ soak:
 # The C parts with AddressSanitizer and UndefinedBehaviorSanitizer, in the VM.
 asan:
 	@bash scripts/asan.sh
+
+# The conversion of values under valgrind, outside the VM.
+valgrind:
+	@sh scripts/valgrind.sh
+
+# Each fuzz target of the pure Go packages for SECONDS.
+fuzz:
+	@sh scripts/fuzz.sh $(SECONDS)
 
 # Style only: C, Go and Python.
 lint:

@@ -13,7 +13,7 @@ sh scripts/build.sh configure
 . ./_build/cmake/go.env
 ruff=$(sh scripts/venv.sh venv-lint scripts/requirements-lint.txt)/bin/ruff
 
-c_files=$(find nif c_src \( -name '*.c' -o -name '*.h' \) -print)
+c_files=$(find nif c_src test/valgrind \( -name '*.c' -o -name '*.h' \) -print)
 # Word splitting is wanted: names of this repository have no spaces.
 if [ "$mode" = fix ]; then
     clang-format -i $c_files
