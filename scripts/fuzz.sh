@@ -13,6 +13,6 @@ grep -rlE '^func Fuzz' --include='*_test.go' internal | sort | while read -r fil
     package=./$(dirname "$file")
     sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
         echo "==== $package $target"
-        go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -parallel 2 "$package"
+        go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -fuzzminimizetime 1s -parallel 2 "$package"
     done
 done
