@@ -9,7 +9,7 @@
 -export([start_link/1]).
 -export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
--export([get_loop/0, get_stats/0, loops/0, restart_loop/1]).
+-export([get_loop/0, info/0, info/1, get_stats/0, loops/0, restart_loop/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 
 -define(KEY, {?MODULE, loops}).
@@ -89,6 +89,16 @@ get_loop() ->
         {} -> {error, not_started};
         Loops -> {ok, choose(Loops)}
     end.
+
+%% @doc What the loop of the calling process does: {@link py_event_loop:info/1}.
+-spec info() -> {ok, py_event_loop:loop_info()} | {error, closed}.
+info() ->
+    py_event_loop:info(loop()).
+
+%% @doc See {@link py_event_loop:info/1}.
+-spec info(py_nif:event_loop()) -> {ok, py_event_loop:loop_info()} | {error, closed}.
+info(Loop) ->
+    py_event_loop:info(Loop).
 
 %% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often {@link restart_loop/1}
 %% replaced one, and how many threads of replaced loops have not ended (yet).

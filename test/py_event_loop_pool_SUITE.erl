@@ -11,6 +11,7 @@ all() ->
     [
         documented_api,
         documented_stats,
+        same_calls_as_the_loop,
         default_size,
         loops_start_with_their_first_task,
         a_process_keeps_its_loop,
@@ -138,6 +139,26 @@ documented_stats(_Config) ->
         [1] =:= [Done || #{done := Done} <- maps:get(loops, py_event_loop_pool:get_stats()), Done > 0]
     end),
     ?assertEqual(4, length(Loops)).
+
+%% Whatever py_event_loop offers, the pool does too, with the same arguments.
+same_calls_as_the_loop(_Config) ->
+    Internal = [{start_link, 0}, {init, 1}, {handle_call, 3}, {handle_cast, 2}, {terminate, 2}, {module_info, 0},
+        {module_info, 1}, {run_on, 5}, {create_task_on, 6}, {spawn_task_on, 5}, {task_flags, 1}],
+    Calls = py_event_loop:module_info(exports) -- Internal,
+    ?assert(lists:member({info, 1}, Calls)),
+    ?assertEqual([], Calls -- py_event_loop_pool:module_info(exports)),
+    {ok, Loop} = py_event_loop_pool:get_loop(),
+    {ok, #{done := Before}} = py_event_loop_pool:info(),
+    Options = #{timeout => 10000, kwargs => #{}, traceback => true, arrays => binary, on_caller_death => finish},
+    ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0], Options)),
+    {error, {'ValueError', _, [_ | _]}} = py_event_loop_pool:run(math, sqrt, [-1], Options),
+    Ref = py_event_loop_pool:create_task(math, sqrt, [-1], #{}, #{traceback => true}),
+    ?assertMatch([{error, {'ValueError', _, [_ | _]}}], py_event_loop_pool:await_all([Ref], 10000)),
+    ?assertError({bad_option, timout, 5}, py_event_loop_pool:run(math, sqrt, [1], #{timout => 5})),
+    eventually(fun() ->
+        {ok, #{done := Done}} = py_event_loop_pool:info(Loop),
+        Done >= Before + 3
+    end).
 
 default_size(_Config) ->
     #{num_loops := N} = py_event_loop_pool:get_stats(),
