@@ -297,7 +297,7 @@ static PyObject *callback_call(PyObject *module, PyObject *const *args, Py_ssize
     ErlNifPid process;
     ErlNifPid server;
     bool known = caller_process(&process);
-    uint64_t id = core_call_begin(waiter, &server);
+    uint64_t id = core_call_begin(waiter, caller_origin(), &server);
     PyObject *value = NULL;
     if (id == 0) {
         callback_env_return(r.env);

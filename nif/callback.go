@@ -34,6 +34,7 @@ type pendingCall struct {
 	epoch  uint64 // of the callback server that it was sent to
 	c      *C.answer
 	waiter *waiter
+	origin atomic.Uint64 // of a thread's call: the call whose callback the thread works for, or 0
 	future unsafe.Pointer
 	loop   uint64
 	task   *task
@@ -230,6 +231,23 @@ func core_callback_known(text *C.char, size C.int) C.int {
 	defer guardCallback("callback_known")
 	if _, found := callbacks.names.Load(C.GoStringN(text, size)); found {
 		return 1
+	}
+	return 0
+}
+
+// callThatWaits is the call in which the thread waits for the callback of the call id, directly or through the threads
+// that work for it in between; 0 when it does not wait for it.
+func callThatWaits(thread *pythonThread, id uint64) uint64 {
+	identity := thread.identity.Load()
+	for id != 0 {
+		p := calls.Get(id)
+		if p == nil || p.waiter == nil {
+			return 0
+		}
+		if p.waiter.identity == identity {
+			return id
+		}
+		id = p.origin.Load()
 	}
 	return 0
 }

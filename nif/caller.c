@@ -17,6 +17,8 @@ task *caller_enter(task *t) {
 
 void caller_leave(task *previous) { current = previous; }
 
+uint64_t caller_origin(void) { return current != NULL ? current->origin : 0; }
+
 PyObject *caller_bind(task *t) {
     PyObject *token = NULL;
     PyObject *process = opaque_from_term(t->env, t->caller.pid);

@@ -17,6 +17,9 @@ void caller_leave(task *previous);
  */
 bool caller_process(ErlNifPid *process);
 
+/* Id of the call of Python whose callback submitted the task that the thread runs, else 0. */
+uint64_t caller_origin(void);
+
 /*
  * Makes the asyncio tasks that are created until caller_unbind() belong to the task's process. The
  * result is a token, NULL when that failed (without an exception set).

@@ -34,6 +34,30 @@ func contextArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (c *pythonContext, c
 	return nil, choiceInvalid
 }
 
+// callTarget is where a call is to run: the context or choice that contextArgument tells, and, for a process that
+// executes a callback, the id of the call that it executes (0: none) and of the one in whose wait the task is to run.
+// Such a process names a thread that may wait for it by {Context, Id}.
+func callTarget(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (c *pythonContext, choice choice, origin, within uint64) {
+	c, choice = contextArgument(env, term)
+	switch choice {
+	case choiceNested:
+		id, _ := getInteger(env, term)
+		return c, choice, uint64(id), uint64(id)
+	case choiceInvalid:
+		var arity C.int
+		var elements *C.ERL_NIF_TERM
+		if C.enif_get_tuple(env, term, &arity, &elements) == 0 || arity != 2 {
+			return nil, choiceInvalid, 0, 0
+		}
+		pair := arguments(arity, elements)
+		id, ok := getInteger(env, pair[1])
+		if c, choice = contextArgument(env, pair[0]); choice == choiceNamed && ok {
+			return c, choice, uint64(id), callThatWaits(c.thread, uint64(id))
+		}
+	}
+	return c, choice, 0, 0
+}
+
 type choice int
 
 const (
@@ -47,9 +71,10 @@ const (
 	choiceNested
 )
 
-// submitCall is what context_call and context_cast share. The first argument names the context, c or choice.
-func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *pythonContext, choice choice) (t *task,
-	generation uint64, problem C.ERL_NIF_TERM) {
+// submitCall is what context_call and context_cast share. The first argument names the context; callTarget told the
+// rest.
+func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *pythonContext, choice choice,
+	origin, within uint64) (t *task, generation uint64, problem C.ERL_NIF_TERM) {
 	current := python.session.Load()
 	switch {
 	case choice == choiceInvalid:
@@ -62,18 +87,16 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *
 		return nil, 0, C.enif_make_badarg(env)
 	}
 	generation = t.generation
+	t.c.origin = C.uint64_t(origin)
+	if within != 0 && submitNested(within, t) {
+		return t, generation, 0
+	}
 	var accepted bool
 	var reason C.ERL_NIF_TERM
-	switch choice {
-	case choiceNamed:
+	if choice == choiceNamed {
 		accepted, reason = c.submit(t)
-	case choiceNested:
-		if id, _ := getInteger(env, argv[0]); submitNested(uint64(id), t) {
-			return t, generation, 0
-		}
-		accepted, reason = current.contexts.submitShared(env, t, true)
-	default:
-		accepted, reason = current.contexts.submitShared(env, t, choice == choiceOwn)
+	} else {
+		accepted, reason = current.contexts.submitShared(env, t, choice != choiceAny)
 	}
 	if !accepted {
 		tasks.put(t)
@@ -90,16 +113,11 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	defer guard(env, &result)
 	args := arguments(argc, argv)
 	phase := C.task_phase(C.TASK_QUEUED)
-	c, choice := contextArgument(env, args[0])
-	switch {
-	case choice == choiceNamed && c.promising():
+	c, choice, origin, within := callTarget(env, args[0])
+	if within != 0 && nestedPromising(within) || within == 0 && choice == choiceNamed && c.promising() {
 		phase = C.TASK_AWAITED
-	case choice == choiceNested:
-		if id, _ := getInteger(env, args[0]); nestedPromising(uint64(id)) {
-			phase = C.TASK_AWAITED
-		}
 	}
-	t, generation, problem := submitCall(env, args, phase, c, choice)
+	t, generation, problem := submitCall(env, args, phase, c, choice, origin, within)
 	if t == nil {
 		return problem
 	}
@@ -119,8 +137,8 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 func core_context_cast(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
 	defer guard(env, &result)
 	args := arguments(argc, argv)
-	c, choice := contextArgument(env, args[0])
-	t, _, problem := submitCall(env, args, C.TASK_SILENT, c, choice)
+	c, choice, origin, within := callTarget(env, args[0])
+	t, _, problem := submitCall(env, args, C.TASK_SILENT, c, choice, origin, within)
 	if t == nil {
 		return problem
 	}

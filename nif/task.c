@@ -98,6 +98,7 @@ bool task_recycle(task *t) {
     }
     enif_clear_env(t->env);
     t->loop = 0;
+    t->origin = 0;
     uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     atomic_store_explicit(&t->state, (state & ~PHASE_MASK) + (PHASE_MASK + 1) + TASK_FREE,
                           memory_order_release);

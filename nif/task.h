@@ -75,6 +75,8 @@ typedef struct task {
     void *object;
     int32_t status; /* of TASK_RESOLVE, an answer_status */
     uint64_t loop;  /* handle of the event loop it was submitted to, else 0 */
+    /* Id of the call of Python whose callback submitted it, else 0. */
+    uint64_t origin;
 } task;
 
 /* Allocates an empty task in phase FREE, or returns NULL. */

@@ -140,8 +140,8 @@ func (w *waiter) withdrawNested(id uint64) []*task {
 	return left
 }
 
-// begin makes a call on this thread.
-func (w *waiter) begin() uint64 {
+// begin makes a call on this thread, which runs a task that the callback of the call origin submitted (0: none did).
+func (w *waiter) begin(origin uint64) uint64 {
 	var p *pendingCall
 	if n := len(w.free); n > 0 {
 		p = w.free[n-1]
@@ -153,6 +153,7 @@ func (w *waiter) begin() uint64 {
 		}
 		p = &pendingCall{c: c, waiter: w}
 	}
+	p.origin.Store(origin)
 	id := p.register()
 	w.calls = append(w.calls, p)
 	return id
@@ -297,13 +298,13 @@ func core_sleep(handle C.uint64_t, deadline C.int64_t) (status C.int) {
 }
 
 //export core_call_begin
-func core_call_begin(handle C.uint64_t, to *C.ErlNifPid) C.uint64_t {
+func core_call_begin(handle, origin C.uint64_t, to *C.ErlNifPid) C.uint64_t {
 	defer guardCallback("call_begin")
 	w := waiters.Get(uint64(handle))
 	if w == nil || !callbackServer(to) {
 		return 0
 	}
-	return C.uint64_t(w.begin())
+	return C.uint64_t(w.begin(uint64(origin)))
 }
 
 // core_call_wait waits in the innermost call of the thread; for CALL_ANSWERED the answer stays until core_call_end.

@@ -62,7 +62,7 @@ call(Module, Function, Arguments) ->
     (py_nif:name(), py_nif:name(), [term()], map()) -> {ok, term()} | {error, error_reason()};
     (py_nif:context(), py_nif:name(), py_nif:name(), [term()]) -> {ok, term()} | {error, error_reason()}.
 call(Context, Module, Function, Arguments) when is_reference(Context) ->
-    run(Context, ?CALL, Module, Function, Arguments, #{}, 0, infinity);
+    run(target(Context), ?CALL, Module, Function, Arguments, #{}, 0, infinity);
 call(Module, Function, Arguments, Keywords) ->
     run(own_context(), ?CALL, Module, Function, Arguments, Keywords, 0, infinity).
 
@@ -73,7 +73,7 @@ call(Module, Function, Arguments, Keywords) ->
     (py_nif:context(), py_nif:name(), py_nif:name(), [term()], map()) ->
         {ok, term()} | {error, error_reason()}.
 call(Context, Module, Function, Arguments, Keywords) when is_reference(Context) ->
-    run(Context, ?CALL, Module, Function, Arguments, Keywords, 0, infinity);
+    run(target(Context), ?CALL, Module, Function, Arguments, Keywords, 0, infinity);
 call(Module, Function, Arguments, Keywords, Options) ->
     with_options(?CALL, Module, Function, Arguments, Keywords, options(Options)).
 
@@ -316,6 +316,16 @@ own_context() ->
             Context
     end.
 
+%% In a callback the context may be the one that waits for it, and then has to run the call meanwhile.
+target(Context) ->
+    case get(?KEY) of
+        Call when is_integer(Call) -> {Context, Call};
+        _ -> Context
+    end.
+
+named({Context, _Call}) -> Context;
+named(Context) -> Context.
+
 options(Options) when is_map(Options) -> Options;
 options(infinity) -> #{};
 options(Timeout) when is_integer(Timeout), Timeout >= 0 -> #{timeout => Timeout};
@@ -327,7 +337,7 @@ with_options(Kind, Module, Function, Arguments, Keywords, Options) ->
         case Options of
             #{context := own} -> own_context();
             #{context := any} -> any;
-            #{context := Named} when is_reference(Named) -> Named;
+            #{context := Named} when is_reference(Named) -> target(Named);
             #{context := Other} -> error({bad_option, context, Other});
             #{} -> own_context()
         end,
@@ -365,7 +375,7 @@ run(Context, Kind, Module, Function, Arguments, Keywords, Flags, Timeout) ->
         Result ->
             Result
     catch
-        error:badarg -> py_task:reject({context, Context}, Module, Function, Arguments, Keywords)
+        error:badarg -> py_task:reject({context, named(Context)}, Module, Function, Arguments, Keywords)
     end.
 
 %% The context that the process remembers may be of an earlier run of the application.

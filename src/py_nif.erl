@@ -37,7 +37,8 @@
 -type event_loop() :: reference().
 %% An event loop.
 -type call() :: pos_integer().
-%% A call of Python to Erlang: as a context, the thread that waits for its answer.
+%% A call of Python to Erlang: as a context, the thread that waits for its answer; with a context, that context's thread,
+%% which may be waiting for it.
 -type task_id() :: non_neg_integer().
 %% A task whose result is to come.
 -type kind() :: 0..2.
@@ -103,13 +104,13 @@ context_acquire(_Choice) -> ?NOT_LOADED.
 
 %% @private Runs a call, an expression or statements on a context.
 -spec context_call(
-    context() | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
+    context() | {context(), call()} | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
 ) -> task_id() | result().
 context_call(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywords, _Flags) -> ?NOT_LOADED.
 
 %% @private The same without an answer.
 -spec context_cast(
-    context() | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
+    context() | {context(), call()} | call() | own | any, reference(), kind(), name(), name(), list(), map(), flags()
 ) -> ok | {error, term()}.
 context_cast(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywords, _Flags) -> ?NOT_LOADED.
 

@@ -22,7 +22,7 @@ groups() ->
         ]},
         {nesting, [], [
             nested_once, nested_in_fifty_processes, nested_on_a_loop, nested_error, nested_cast,
-            nested_after_timeout, nested_with_one_context
+            nested_after_timeout, nested_with_one_context, nested_on_a_named_context, nested_on_named_contexts_in_turn
         ]},
         {threads, [], [hundred_threads, executor, loop_callback, waiting_holds_nothing]},
         {asynchronous, [], [
@@ -32,7 +32,9 @@ groups() ->
             killed_callees, killed_callers, killed_server, stopped_during_call, stopped_during_sleep
         ]},
         {processes, [], [send_local, send_remote, send_to_the_dead, whereis_name, self_process]},
-        {sleeping, [], [sleep_sync, sleep_async, spawn_task, spawn_task_debug, spawn_task_many]},
+        {sleeping, [], [
+            sleep_sync, sleep_async, spawn_task, spawn_task_debug, spawn_task_factory, spawn_task_many
+        ]},
         {output, [], [logging, logging_level, print_to_group_leader]},
         {document, [], [document_call, document_sleep, document_spawn_task]},
         {limits, [], [no_growth]}
@@ -355,6 +357,54 @@ nested_with_one_context(Config) ->
         application:unset_env(erlang_python, contexts)
     end.
 
+%% The context that the callback names is the one that waits for it.
+nested_on_a_named_context(_) ->
+    Context = py:context(1),
+    Calls = [
+        fun(Arguments) -> py:call(Context, ?CODE, nest, Arguments) end,
+        fun(Arguments) -> py:call(Context, ?CODE, nest, Arguments, #{}) end,
+        fun(Arguments) -> py:call(Context, ?CODE, nest, Arguments, #{}, 30000) end,
+        fun(Arguments) -> py:call(?CODE, nest, Arguments, #{}, #{context => Context}) end,
+        fun([Depth, Name]) ->
+            Names = #{depth => Depth, name => Name},
+            py:eval(<<"__import__('callback_code').nest(depth, name)">>, Names, #{context => Context})
+        end
+    ],
+    [
+        begin
+            ok = py_callback:register(nest_named, fun([Depth]) ->
+                {ok, Threads} = Call([Depth, nest_named]),
+                Threads
+            end),
+            {ok, Threads} = Call([100, nest_named]),
+            ?assertEqual(101, length(Threads)),
+            ?assertEqual(1, length(lists:usort(Threads))),
+            Results = in_parallel(50, fun(_) -> Call([10, nest_named]) end),
+            ?assertEqual([{ok, lists:duplicate(11, hd(Threads))}], lists:usort(Results))
+        end
+     || Call <- Calls
+    ],
+    ok = py_callback:unregister(nest_named).
+
+%% A context waits for a callback, whose Python code on another context waits for one that wants the first.
+nested_on_named_contexts_in_turn(_) ->
+    Contexts = [py:context(1), py:context(2), py:context(3)],
+    Call = fun(Depth) -> py:call(lists:nth(Depth rem 3 + 1, Contexts), ?CODE, nest, [Depth, nest_in_turn]) end,
+    ok = py_callback:register(nest_in_turn, fun([Depth]) -> {ok, Threads} = Call(Depth), Threads end),
+    {ok, Threads} = Call(90),
+    ?assertEqual(91, length(Threads)),
+    ?assertEqual(3, length(lists:usort(Threads))),
+    %% A callback that nobody waits for any more is like any other process there.
+    Self = self(),
+    ok = py_callback:register(late_named, fun([]) ->
+        timer:sleep(60),
+        Self ! {late, py:call(hd(Contexts), ?CODE, call, [identity, 8])}
+    end),
+    {ok, {<<"timeout">>, _}} = py:call(hd(Contexts), ?CODE, with_timeout, [0.02, late_named]),
+    ?assertEqual({late, {ok, 8}}, receive Message -> Message after 5000 -> lost end),
+    ok = py_callback:unregister(nest_in_turn),
+    ok = py_callback:unregister(late_named).
+
 %%% threads
 
 hundred_threads(_) ->
@@ -606,6 +656,13 @@ spawn_task_debug(_) ->
     {ok, {true, <<"teller">>}} = call(spawn, [Self, <<"debug">>]),
     {<<"debug">>, Self} = receive Message -> Message after 5000 -> lost end,
     {ok, none} = run(set_debug, [false]).
+
+%% A task factory is code of the loop's thread; an eager one (Python 3.12) would run the first step in this thread.
+spawn_task_factory(_) ->
+    {ok, {Thread, Steps}} = call(spawn_with_factory, []),
+    ?assertNotEqual([], Steps),
+    ?assertEqual([Thread], lists:usort(Steps)),
+    ?assertMatch({ok, 1}, run(async_call, [identity, 1])).
 
 spawn_task_many(_) ->
     {ok, true} = call(spawn_many, [2000]).

@@ -104,9 +104,10 @@ def _start_elsewhere(
 
     Creating a task appends its first step to the loop's queue, which is all that ``call_soon_threadsafe()`` does but
     for waking the loop. So nothing waits for the loop's thread, which may be blocked, even by whoever waits for this
-    code. A loop in debug mode refuses calls of other threads: there its own thread does it.
+    code. A loop in debug mode refuses calls of other threads, and a task factory may do anything, such as run the first
+    step at once: there the loop's own thread does it.
     """
-    if not loop.get_debug():
+    if not loop.get_debug() and loop.get_task_factory() is None:
         task = _start(loop, coro, name, context)
         loop._write_to_self()
         return task

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import random
+import sys
 import threading
 import time
 
@@ -44,11 +45,11 @@ def with_timeout(seconds, name, *args):
         return ("timeout", time.monotonic() - started)
 
 
-def nest(depth):
-    """Every level runs on the same thread, and gets the answer that belongs to it."""
+def nest(depth, name="nest"):
+    """The threads that the levels ran on; every level gets the answer that belongs to it."""
     if depth == 0:
         return [threading.get_ident()]
-    below = erlang.call("nest", depth - 1)
+    below = erlang.call(name, depth - 1)
     return [*below, threading.get_ident()]
 
 
@@ -236,6 +237,41 @@ def spawn_on_stock_loop(destination, message):
 
 async def set_debug(flag):
     asyncio.get_running_loop().set_debug(flag)
+
+
+def spawn_with_factory():
+    """The thread of the default loop, and those in which its task factory and the tasks' steps ran."""
+    seen = []
+
+    async def own_thread():
+        return threading.get_ident()
+
+    async def steps():
+        seen.append(threading.get_ident())
+        await asyncio.sleep(0)
+        seen.append(threading.get_ident())
+
+    def factory(loop, coro, **options):
+        seen.append(threading.get_ident())
+        eager = sys.version_info >= (3, 12)
+        return asyncio.Task(coro, loop=loop, **options, **({"eager_start": True} if eager else {}))
+
+    def finish(task, seconds=10):
+        deadline = time.monotonic() + seconds
+        while not task.done() and time.monotonic() < deadline:
+            erlang.sleep(0.001)
+        return task.result()
+
+    first = erlang.spawn_task(own_thread())
+    thread = finish(first)
+    loop = first.get_loop()
+    loop.set_task_factory(factory)
+    try:
+        for task in [erlang.spawn_task(steps()) for _ in range(100)]:
+            finish(task)
+    finally:
+        loop.set_task_factory(None)
+    return thread, seen
 
 
 def spawn_many(count):
