@@ -177,15 +177,14 @@ func (c *pythonContext) take(thread *pythonThread) bool {
 	}
 }
 
-// poll takes what there is: its own tasks, or one of those that any context may take. The latter are looked at first,
-// since a context with a steady load of its own would never come to them.
+// poll takes what there is: one of the tasks that any context may take, and its own. With both in each batch, neither
+// waits for ever under a steady load of the other: first calls of ever new processes, or calls of those bound to it.
 func (c *pythonContext) poll() bool {
 	c.batch = c.batch[:0]
 	if t := c.pool.takeShared(c); t != nil {
 		c.batch = append(c.batch, t)
-	} else {
-		c.batch = c.queue.Take(c.batch, contextBatch/2)
 	}
+	c.batch = c.queue.Take(c.batch, contextBatch/2)
 	if len(c.again) > 0 && !c.closed.Load() {
 		n := min(len(c.again), contextBatch-len(c.batch))
 		c.batch = append(c.batch, c.again[:n]...)

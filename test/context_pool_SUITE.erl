@@ -28,6 +28,7 @@ all() ->
         queue_limit_is_busy,
         queue_limit_before_the_first_context,
         many_processes,
+        new_processes_do_not_keep_out_bound_ones,
         sleeping_python_holds_no_scheduler,
         busy_python_holds_no_scheduler,
         deep_recursion_is_an_error,
@@ -311,6 +312,27 @@ queue_limit_before_the_first_context(_Config) ->
     ],
     test_support:eventually(fun() -> not is_process_alive(Sleeper) end),
     test_support:eventually(fun() -> py:call(math, sqrt, [16.0]) =:= {ok, 4.0} end).
+
+%% A process whose first call ran is bound to its context. First calls of other processes, of which there are always
+%% more, must not keep that context from its later ones.
+new_processes_do_not_keep_out_bound_ones(_Config) ->
+    ok = test_support:start([{contexts, 1}]),
+    {ok, _} = py:call(math, sqrt, [4.0]),
+    Stop = atomics:new(1, []),
+    Feeders = [spawn_monitor(fun() -> feed(Stop) end) || _ <- lists:seq(1, 300)],
+    timer:sleep(100),
+    Results = [py:call(math, sqrt, [16.0], #{}, 20000) || _ <- lists:seq(1, 3)],
+    atomics:put(Stop, 1, 1),
+    [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Monitor} <- Feeders],
+    ?assertEqual([{ok, 4.0} || _ <- lists:seq(1, 3)], Results).
+
+%% One new process after the other.
+feed(Stop) ->
+    {ok, none} = test_support:in_process(fun() -> py:call(time, sleep, [0.001]) end),
+    case atomics:get(Stop, 1) of
+        0 -> feed(Stop);
+        1 -> ok
+    end.
 
 many_processes(_Config) ->
     Results = in_parallel(3000, fun(N) ->
