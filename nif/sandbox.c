@@ -138,7 +138,8 @@ static bool kill_reaches_vm(PyObject *args, bool group) {
     if (number == 0) {
         return false;
     }
-    if (process == 0 || (process == -1 && !group)) {
+    /* The system's killpg(1) is kill(-1). */
+    if (process == 0 || process == (group ? 1 : -1)) {
         return true;
     }
     if (group || process < 0) {

@@ -97,6 +97,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "kill_port_helper_group": lambda: os.kill(-_port_helper(), signal.SIGTERM),
     "killpg_zero": lambda: os.killpg(0, signal.SIGTERM),
     "kill_everyone": lambda: os.kill(-1, signal.SIGTERM),
+    "killpg_everyone": lambda: os.killpg(1, signal.SIGTERM),
     "killpg": lambda: os.killpg(os.getpgrp(), signal.SIGTERM),
     "kill_port_helper": lambda: os.kill(_port_helper(), signal.SIGTERM),
     "raise_signal": lambda: signal.raise_signal(signal.SIGTERM),
