@@ -100,6 +100,7 @@ typedef struct term_builder {
 bool build_term(term_builder *builder, PyObject *object, ERL_NIF_TERM *term);
 
 bool build_string(term_builder *builder, PyObject *string, ERL_NIF_TERM *term);
+bool build_integer(term_builder *builder, PyObject *integer, ERL_NIF_TERM *term);
 bool build_float(term_builder *builder, double value, ERL_NIF_TERM *term);
 bool build_list(term_builder *builder, PyObject *list, ERL_NIF_TERM *term);
 bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term);

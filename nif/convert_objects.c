@@ -33,7 +33,7 @@ static bool build_subclass(term_builder *builder, PyObject *object, ERL_NIF_TERM
         return build_string(builder, object, term);
     }
     if (PyLong_Check(object)) {
-        return integer_from_object(builder->env, object, term, &builder->weight);
+        return build_integer(builder, object, term);
     }
     if (PyFloat_Check(object)) {
         return build_float(builder, PyFloat_AS_DOUBLE(object), term);
@@ -154,9 +154,8 @@ static bool build_number(term_builder *builder, PyObject *object, ERL_NIF_TERM *
     if (number == NULL) {
         return !*handled;
     }
-    bool good = PyLong_Check(number)
-                    ? integer_from_object(builder->env, number, term, &builder->weight)
-                    : build_float(builder, PyFloat_AS_DOUBLE(number), term);
+    bool good = PyLong_Check(number) ? build_integer(builder, number, term)
+                                     : build_float(builder, PyFloat_AS_DOUBLE(number), term);
     Py_DECREF(number);
     return good;
 }

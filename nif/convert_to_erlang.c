@@ -104,6 +104,14 @@ bool build_string(term_builder *builder, PyObject *string, ERL_NIF_TERM *term) {
     return good;
 }
 
+/* Small ones are weighed with what contains them; of large ones a list may have many, which are one
+ * object. */
+bool build_integer(term_builder *builder, PyObject *integer, ERL_NIF_TERM *term) {
+    size_t before = builder->weight;
+    return integer_from_object(builder->env, integer, term, &builder->weight) &&
+           (builder->weight - before <= sizeof(ERL_NIF_TERM) || builder_weigh(builder, 0));
+}
+
 bool build_float(term_builder *builder, double value, ERL_NIF_TERM *term) {
     builder->weight += 2 * sizeof(ERL_NIF_TERM);
     if (isfinite(value)) {
@@ -131,22 +139,27 @@ static PyObject *list_item(PyObject *list, Py_ssize_t index) {
 #endif
 }
 
-static bool make_list(term_builder *builder, size_t base, size_t count, ERL_NIF_TERM *term) {
+/* Room for the elements of a list, which is weighed before they are built; SIZE_MAX with an
+ * exception set. */
+static size_t reserve_list(term_builder *builder, size_t count) {
     if (count > UINT_MAX) {
         PyErr_SetString(PyExc_OverflowError, "too many elements for an Erlang list");
-        return false;
+        return SIZE_MAX;
     }
     if (!builder_weigh(builder, count * 2 * sizeof(ERL_NIF_TERM))) {
-        return false;
+        return SIZE_MAX;
     }
+    return builder_reserve(builder, count);
+}
+
+static void make_list(term_builder *builder, size_t base, size_t count, ERL_NIF_TERM *term) {
     *term = enif_make_list_from_array(builder->env, builder->terms + base, (unsigned)count);
     builder->count = base;
-    return true;
 }
 
 bool build_list(term_builder *builder, PyObject *list, ERL_NIF_TERM *term) {
     Py_ssize_t size = PyList_GET_SIZE(list);
-    size_t base = builder_reserve(builder, (size_t)size);
+    size_t base = reserve_list(builder, (size_t)size);
     if (base == SIZE_MAX) {
         return false;
     }
@@ -166,7 +179,8 @@ bool build_list(term_builder *builder, PyObject *list, ERL_NIF_TERM *term) {
         }
         builder->terms[base + (size_t)i] = element;
     }
-    return make_list(builder, base, (size_t)size, term);
+    make_list(builder, base, (size_t)size, term);
+    return true;
 }
 
 bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term) {
@@ -174,6 +188,9 @@ bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term) {
     if (size > TUPLE_MAX_ARITY) {
         PyErr_Format(PyExc_OverflowError, "an Erlang tuple has at most %d elements, not %zd",
                      TUPLE_MAX_ARITY, size);
+        return false;
+    }
+    if (!builder_weigh(builder, ((size_t)size + 1) * sizeof(ERL_NIF_TERM))) {
         return false;
     }
     size_t base = builder_reserve(builder, (size_t)size);
@@ -186,9 +203,6 @@ bool build_tuple(term_builder *builder, PyObject *tuple, ERL_NIF_TERM *term) {
             return false;
         }
         builder->terms[base + (size_t)i] = element;
-    }
-    if (!builder_weigh(builder, ((size_t)size + 1) * sizeof(ERL_NIF_TERM))) {
-        return false;
     }
     *term = enif_make_tuple_from_array(builder->env, builder->terms + base, (unsigned)size);
     builder->count = base;
@@ -287,7 +301,7 @@ bool build_set(term_builder *builder, PyObject *set, ERL_NIF_TERM *term) {
         return false;
     }
     size_t size = (size_t)PySet_GET_SIZE(set);
-    size_t base = builder_reserve(builder, size);
+    size_t base = reserve_list(builder, size);
     bool good = base != SIZE_MAX;
     size_t count = 0;
     while (good) {
@@ -305,7 +319,10 @@ bool build_set(term_builder *builder, PyObject *set, ERL_NIF_TERM *term) {
         }
     }
     Py_DECREF(iterator);
-    return good && make_list(builder, base, size, term);
+    if (good) {
+        make_list(builder, base, size, term);
+    }
+    return good;
 }
 
 /* ---- Any object ---- */
@@ -316,7 +333,7 @@ bool build_term(term_builder *builder, PyObject *object, ERL_NIF_TERM *term) {
         return build_string(builder, object, term);
     }
     if (type == &PyLong_Type) {
-        return integer_from_object(builder->env, object, term, &builder->weight);
+        return build_integer(builder, object, term);
     }
     if (type == &PyFloat_Type) {
         return build_float(builder, PyFloat_AS_DOUBLE(object), term);
@@ -360,7 +377,7 @@ bool python_to_term(ErlNifEnv *env, PyObject *object, unsigned flags, ERL_NIF_TE
         .terms = inline_terms,
         .capacity = INLINE_TERMS,
     };
-    bool good = build_term(&builder, object, term);
+    bool good = build_term(&builder, object, term) && builder_weigh(&builder, 0);
     if (builder.terms_allocated) {
         PyMem_RawFree(builder.terms);
     }
