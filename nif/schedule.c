@@ -291,9 +291,10 @@ static bool same_text(PyObject *left, PyObject *right) {
 }
 
 /*
- * What the caller itself would find under the name, borrowed, if module is its own or '__main__':
- * its globals, then its locals, which are looked at last because their dict may have to be made.
- * NULL without an exception: not found.
+ * What the caller itself would find under the name if module is its own or '__main__': its globals,
+ * then its locals, which are looked at last because their dict may have to be made. A new
+ * reference, since the arguments may be an iterable whose code removes the name. NULL without an
+ * exception: not found.
  */
 static PyObject *find_in_caller(PyObject *module, PyObject *name) {
     callback_state *state = callback_state_get();
@@ -307,11 +308,12 @@ static PyObject *find_in_caller(PyObject *module, PyObject *name) {
         return NULL;
     }
     PyObject *found = PyDict_GetItemWithError(globals, name);
-    if (found != NULL || PyErr_Occurred()) {
-        return found;
+    if (found == NULL && !PyErr_Occurred()) {
+        PyObject *locals = PyEval_GetLocals();
+        found =
+            locals != NULL && PyDict_Check(locals) ? PyDict_GetItemWithError(locals, name) : NULL;
     }
-    PyObject *locals = PyEval_GetLocals();
-    return locals != NULL && PyDict_Check(locals) ? PyDict_GetItemWithError(locals, name) : NULL;
+    return Py_XNewRef(found);
 }
 
 static PyObject *schedule_schedule_inline(PyObject *module, PyObject *const *args, Py_ssize_t count,
@@ -320,9 +322,7 @@ static PyObject *schedule_schedule_inline(PyObject *module, PyObject *const *arg
     if (!parse_parameters(args, count, names, values)) {
         return NULL;
     }
-    /* The names may change while the arguments are read. */
-    PyObject *callable =
-        Py_XNewRef(find_in_caller(values[PARAMETER_MODULE], values[PARAMETER_FUNC]));
+    PyObject *callable = find_in_caller(values[PARAMETER_MODULE], values[PARAMETER_FUNC]);
     if (callable == NULL && PyErr_Occurred()) {
         return NULL;
     }

@@ -138,9 +138,10 @@ static PyObject *evaluate_call(task *t) {
     return value;
 }
 
+/* A new reference: the code that is compiled and run may take __main__ out of sys.modules. */
 static PyObject *main_namespace(void) {
     PyObject *module = PyImport_AddModule("__main__");
-    return module != NULL ? PyModule_GetDict(module) : NULL;
+    return module != NULL ? Py_XNewRef(PyModule_GetDict(module)) : NULL;
 }
 
 static PyObject *compile_source(task *t, int start) {
@@ -199,12 +200,12 @@ static PyObject *evaluate_expression(task *t) {
             Py_CLEAR(globals);
         }
         Py_XDECREF(names);
+        Py_DECREF(namespace);
         if (globals == NULL) {
             return NULL;
         }
     } else {
         globals = namespace;
-        Py_INCREF(globals);
     }
     PyObject *code = compile_source(t, Py_eval_input);
     PyObject *value = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
@@ -218,6 +219,7 @@ static PyObject *execute_statements(task *t) {
     PyObject *code = namespace != NULL ? compile_source(t, Py_file_input) : NULL;
     PyObject *value = code != NULL ? PyEval_EvalCode(code, namespace, namespace) : NULL;
     Py_XDECREF(code);
+    Py_XDECREF(namespace);
     return value;
 }
 
