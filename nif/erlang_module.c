@@ -7,34 +7,31 @@
 #include "socket_io.h"
 #include "timer_heap.h"
 
+static bool setup(python_state *state, PyObject *module) {
+    if (!python_state_setup(module) || !selector_setup(state, module) || !socket_io_setup(module) ||
+        !timer_heap_setup(module) || !schedule_setup(module) || !caller_setup(module) ||
+        !callback_setup(module)) {
+        return false;
+    }
+    state->module_names = PyDict_Copy(PyModule_GetDict(module));
+    return state->module_names != NULL;
+}
+
 /*
- * The state of the module (python_state.h) is that of the main interpreter, and objects that were
- * made with it are in use everywhere: neither another interpreter nor a second import may replace
- * it.
+ * A module that is imported again, after somebody took it out of sys.modules, has what the first
+ * one has: new types would be others than those of the objects and threads that are there.
  */
-static bool may_be_made(void) {
-    static bool made;
+static int module_exec(PyObject *module) {
+    python_state *state = python_state_get();
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
         PyErr_SetString(PyExc_ImportError,
                         "the package erlang works in Python's main interpreter only");
-        return false;
-    }
-    if (made) {
-        PyErr_SetString(PyExc_ImportError, "the module _erlang cannot be loaded a second time");
-        return false;
-    }
-    made = true;
-    return true;
-}
-
-static int module_exec(PyObject *module) {
-    if (!may_be_made()) {
         return -1;
     }
-    bool done = python_state_setup(module) && selector_setup(python_state_get(), module) &&
-                socket_io_setup(module) && timer_heap_setup(module) && schedule_setup(module) &&
-                caller_setup(module) && callback_setup(module);
-    return done ? 0 : -1;
+    if (state->module_names != NULL) {
+        return PyDict_Merge(PyModule_GetDict(module), state->module_names, 0);
+    }
+    return setup(state, module) ? 0 : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

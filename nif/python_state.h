@@ -24,6 +24,8 @@ typedef struct builtin_exception {
 } builtin_exception;
 
 typedef struct python_state {
+    PyObject *module_names; /* dict: what the module _erlang has; erlang_module.c */
+
     /* python_types.c, python_types_values.c */
     PyTypeObject *atom_type;      /* erlang.Atom */
     PyTypeObject *pid_type;       /* erlang.Pid */
