@@ -16,35 +16,33 @@ static inline void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value
     SLOT(object, offset) = value;
 }
 
-/* Keyword arguments of the loop's methods: only context=. false with TypeError set. */
-static bool parse_context(PyObject *const *args, Py_ssize_t count, PyObject *names,
-                          const char *function, PyObject **context) {
-    *context = Py_None;
-    Py_ssize_t keywords = names != NULL ? PyTuple_GET_SIZE(names) : 0;
-    for (Py_ssize_t i = 0; i < keywords; i++) {
-        PyObject *name = PyTuple_GET_ITEM(names, i);
-        if (PyUnicode_CompareWithASCIIString(name, "context") != 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
-                         name);
-            return false;
-        }
-        *context = args[count + i];
+/* A new reference to the loop, which code that runs meanwhile may detach from its selector by
+ * closing it; NULL with RuntimeError set. */
+static PyObject *attached_loop(selector *self) {
+    if (self->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
     }
-    return true;
+    return Py_XNewRef(self->loop);
 }
 
-static PyObject *closed_error(void) {
-    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-    return NULL;
-}
-
-/* A new reference to the loop, which any code that runs may close; NULL with RuntimeError set. */
-static PyObject *open_loop(selector *self) {
-    return self->loop != NULL ? Py_NewRef(self->loop) : closed_error();
-}
-
-/* 1 in debug mode, 0 without, -1 with an exception set. */
-static int is_debug(PyObject *loop) {
+/*
+ * Whether a call of call_soon and its likes is one for asyncio's own method: in debug mode, and
+ * with arguments other than the usual ones, which it knows best how to refuse. -1 with an exception
+ * set.
+ */
+static int is_asyncios(PyObject *loop, PyObject *const *args, Py_ssize_t count, PyObject *names,
+                       Py_ssize_t least, PyObject **context) {
+    Py_ssize_t keywords = names != NULL ? PyTuple_GET_SIZE(names) : 0;
+    *context = Py_None;
+    if (count < least || keywords > 1) {
+        return 1;
+    }
+    if (keywords == 1) {
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "context") != 0) {
+            return 1;
+        }
+        *context = args[count];
+    }
     PyObject *debug = PyObject_GetAttr(loop, python_state_get()->string_debug);
     if (debug == NULL) {
         return -1;
@@ -54,7 +52,6 @@ static int is_debug(PyObject *loop) {
     return result;
 }
 
-/* asyncio's own method, for debug mode. */
 static PyObject *call_asyncio(PyObject *loop, PyObject *function, PyObject *const *args,
                               Py_ssize_t count, PyObject *names) {
     Py_ssize_t total = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
@@ -109,47 +106,28 @@ static PyObject *new_handle(PyObject *loop, PyTypeObject *type, PyObject *callba
 
 static bool append_ready(selector *self, PyObject *handle) {
     PyObject *append = Py_XNewRef(self->ready_append);
-    PyObject *done = append != NULL ? PyObject_CallOneArg(append, handle) : closed_error();
-    Py_XDECREF(append);
-    Py_XDECREF(done);
-    return done != NULL;
-}
-
-static bool require(Py_ssize_t count, Py_ssize_t least, const char *message) {
-    if (count < least) {
-        PyErr_SetString(PyExc_TypeError, message);
+    if (append == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
         return false;
     }
-    return true;
+    PyObject *done = PyObject_CallOneArg(append, handle);
+    Py_DECREF(append);
+    Py_XDECREF(done);
+    return done != NULL;
 }
 
 static PyObject *call_soon(selector *self, PyObject *loop, PyObject *const *args, Py_ssize_t count,
                            PyObject *names) {
     python_state *state = python_state_get();
     PyObject *context;
-    int debug = is_debug(loop);
-    if (debug < 0) {
-        return NULL;
-    }
-    if (debug > 0) {
-        return call_asyncio(loop, state->asyncio_call_soon, args, count, names);
-    }
-    if (!require(count, 1, "call_soon() missing 1 required positional argument: 'callback'") ||
-        !parse_context(args, count, names, "call_soon", &context)) {
-        return NULL;
+    int other = is_asyncios(loop, args, count, names, 1, &context);
+    if (other != 0) {
+        return other < 0 ? NULL : call_asyncio(loop, state->asyncio_call_soon, args, count, names);
     }
     PyObject *handle = new_handle(loop, state->handle_type, args[0], args + 1, count - 1, context);
     if (handle != NULL && !append_ready(self, handle)) {
         Py_CLEAR(handle);
     }
-    return handle;
-}
-
-PyObject *handles_call_soon(selector *self, PyObject *const *args, Py_ssize_t count,
-                            PyObject *names) {
-    PyObject *loop = open_loop(self);
-    PyObject *handle = loop != NULL ? call_soon(self, loop, args, count, names) : NULL;
-    Py_XDECREF(loop);
     return handle;
 }
 
@@ -175,16 +153,11 @@ static PyObject *schedule(PyObject *loop, PyObject *when, PyObject *const *args,
 
 static PyObject *call_at(PyObject *loop, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     PyObject *context;
-    int debug = is_debug(loop);
-    if (debug < 0) {
-        return NULL;
-    }
-    if (debug > 0) {
-        return call_asyncio(loop, python_state_get()->asyncio_call_at, args, count, names);
-    }
-    if (!require(count, 2, "call_at() missing required positional arguments: 'when', 'callback'") ||
-        !parse_context(args, count, names, "call_at", &context)) {
-        return NULL;
+    int other = is_asyncios(loop, args, count, names, 2, &context);
+    if (other != 0) {
+        return other < 0
+                   ? NULL
+                   : call_asyncio(loop, python_state_get()->asyncio_call_at, args, count, names);
     }
     if (args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
@@ -193,29 +166,13 @@ static PyObject *call_at(PyObject *loop, PyObject *const *args, Py_ssize_t count
     return schedule(loop, args[0], args + 1, count - 1, context);
 }
 
-PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t count,
-                          PyObject *names) {
-    PyObject *loop = open_loop(self);
-    PyObject *timer = loop != NULL ? call_at(loop, args, count, names) : NULL;
-    Py_XDECREF(loop);
-    return timer;
-}
-
 static PyObject *call_later(PyObject *loop, PyObject *const *args, Py_ssize_t count,
                             PyObject *names) {
     python_state *state = python_state_get();
     PyObject *context;
-    int debug = is_debug(loop);
-    if (debug < 0) {
-        return NULL;
-    }
-    if (debug > 0) {
-        return call_asyncio(loop, state->asyncio_call_later, args, count, names);
-    }
-    if (!require(count, 2,
-                 "call_later() missing required positional arguments: 'delay', 'callback'") ||
-        !parse_context(args, count, names, "call_later", &context)) {
-        return NULL;
+    int other = is_asyncios(loop, args, count, names, 2, &context);
+    if (other != 0) {
+        return other < 0 ? NULL : call_asyncio(loop, state->asyncio_call_later, args, count, names);
     }
     if (args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
@@ -229,9 +186,25 @@ static PyObject *call_later(PyObject *loop, PyObject *const *args, Py_ssize_t co
     return timer;
 }
 
+PyObject *handles_call_soon(selector *self, PyObject *const *args, Py_ssize_t count,
+                            PyObject *names) {
+    PyObject *loop = attached_loop(self);
+    PyObject *handle = loop != NULL ? call_soon(self, loop, args, count, names) : NULL;
+    Py_XDECREF(loop);
+    return handle;
+}
+
+PyObject *handles_call_at(selector *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *names) {
+    PyObject *loop = attached_loop(self);
+    PyObject *timer = loop != NULL ? call_at(loop, args, count, names) : NULL;
+    Py_XDECREF(loop);
+    return timer;
+}
+
 PyObject *handles_call_later(selector *self, PyObject *const *args, Py_ssize_t count,
                              PyObject *names) {
-    PyObject *loop = open_loop(self);
+    PyObject *loop = attached_loop(self);
     PyObject *timer = loop != NULL ? call_later(loop, args, count, names) : NULL;
     Py_XDECREF(loop);
     return timer;
@@ -354,7 +327,7 @@ static bool dispatch_handle(selector *self, PyObject *handle, PyObject *file, co
     if (!is_cancelled) {
         return append_ready(self, handle);
     }
-    PyObject *loop = open_loop(self);
+    PyObject *loop = attached_loop(self);
     PyObject *removed = loop != NULL ? PyObject_CallMethod(loop, removal, "O", file) : NULL;
     Py_XDECREF(loop);
     Py_XDECREF(removed);
@@ -367,7 +340,6 @@ bool handles_dispatch(selector *self, PyObject *key, unsigned mask) {
         PyErr_Format(PyExc_TypeError, "expected (reader, writer), not %R", data);
         return false;
     }
-    /* The loop's own dictionary of keys is open to everybody. */
     Py_INCREF(key);
     PyObject *file = PyTuple_GET_ITEM(key, 0);
     bool done = (!(mask & EVENT_READ) ||

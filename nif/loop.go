@@ -35,7 +35,7 @@ type eventLoop struct {
 	queue    *queue.Queue[task, *task]
 
 	closed    atomic.Bool
-	opened    atomic.Bool // a Selector has it
+	opened    atomic.Bool // a Selector has it: what it hands out belongs to one thread
 	stopping  atomic.Bool // its thread is to end, and was not told yet
 	stopAsked atomic.Bool
 	woken     atomic.Bool // wake was called since the last wait returned

@@ -26,15 +26,15 @@ func core_loop_open(handle C.uint64_t, problem *C.int) C.uint64_t {
 	defer guardCallback("loop_open")
 	if handle != 0 {
 		l := loops.Get(uint64(handle))
-		if l == nil {
+		switch {
+		case l == nil:
 			*problem = -C.int(syscall.EBADF)
-			return 0
-		}
-		if l.opened.Swap(true) {
+		case l.opened.Swap(true):
 			*problem = -C.int(syscall.EBUSY)
-			return 0
+		default:
+			return handle
 		}
-		return handle
+		return 0
 	}
 	l, err := newLoop()
 	if err != nil {

@@ -92,15 +92,23 @@ static int waiter_clear(task_waiter *self) {
 }
 
 static void waiter_dealloc(task_waiter *self) {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *own_type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (self->task != NULL) {
-        deliver(self->task, task_error(self->task, atoms.closed));
+        task *t = self->task;
         self->task = NULL;
+        PyObject *type;
+        PyObject *value;
+        PyObject *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        waiter_forget(self);
+        PyErr_Restore(type, value, traceback);
+        core_loop_unwatch(self->loop, t->caller.pid, self->key);
+        deliver(t, task_error(t, atoms.closed));
     }
     Py_CLEAR(self->running);
-    type->tp_free(self);
-    Py_DECREF(type);
+    own_type->tp_free(self);
+    Py_DECREF(own_type);
 }
 
 static PyMemberDef waiter_members[] = {
@@ -140,11 +148,11 @@ static void suspend(selector *self, task *t, PyObject *future) {
     Py_XDECREF(key);
     PyObject *added = stored ? PyObject_CallMethod(future, "add_done_callback", "O", waiter) : NULL;
     if (waiter->task == NULL) {
-        /* An unusual future called back at once: whatever it did then, the task is answered. */
+        /* A future of somebody else's, which called the waiter at once. */
         PyErr_Clear();
     } else if (added == NULL) {
-        ERL_NIF_TERM result = task_exception_result(t);
         waiter->task = NULL;
+        ERL_NIF_TERM result = task_exception_result(t);
         waiter_forget(waiter);
         deliver(t, result);
     } else if (!(t->flags & TASK_FLAG_OUTLIVES_CALLER)) {
@@ -162,10 +170,12 @@ static void suspend(selector *self, task *t, PyObject *future) {
  */
 static bool take_first_step(selector *self) {
     PyObject *ready = Py_XNewRef(self->loop_ready);
-    PyObject *handle =
-        ready != NULL ? PyObject_CallMethodNoArgs(ready, python_state_get()->string_pop) : NULL;
+    if (ready == NULL) {
+        return true;
+    }
+    PyObject *handle = PyObject_CallMethodNoArgs(ready, python_state_get()->string_pop);
     bool done = handle != NULL && handles_run(handle);
-    Py_XDECREF(ready);
+    Py_DECREF(ready);
     Py_XDECREF(handle);
     return done;
 }
@@ -256,6 +266,11 @@ static bool run_one(selector *self, PyObject *loop, task *t) {
     PyObject *value = task_evaluate(t);
     if (value == NULL || t->kind == TASK_EXEC || !is_awaitable(value)) {
         return settle_in_batch(self, t, task_deliver(t, value));
+    }
+    if (self->loop == NULL) {
+        /* The function closed the selector: nothing would step what it returned. */
+        Py_DECREF(value);
+        return task_finish(t, task_error(t, atoms.closed));
     }
     PyObject *future = start(self, loop, t, value);
     Py_DECREF(value);

@@ -46,10 +46,9 @@ static int descriptor_of(PyObject *file) {
     return fd;
 }
 
-/* Whether an entry of `keys`, which Python code may change, is what store_key() put there. */
-static bool is_key(PyObject *key) {
-    return PyTuple_Check(key) && PyTuple_GET_SIZE(key) == 4 &&
-           PyLong_Check(PyTuple_GET_ITEM(key, 1)) && PyLong_Check(PyTuple_GET_ITEM(key, 2));
+/* Python code gets at the dict of the keys, by the attribute that selectors.py has for it. */
+static bool is_key(PyObject *object) {
+    return PyTuple_Check(object) && PyTuple_GET_SIZE(object) == 4;
 }
 
 /* The descriptor under which a file object is registered, which may have been closed since: -1 with
@@ -63,7 +62,7 @@ static int registered_descriptor(selector *self, PyObject *file) {
     PyObject *number;
     PyObject *key;
     Py_ssize_t position = 0;
-    while (self->keys != NULL && PyDict_Next(self->keys, &position, &number, &key)) {
+    while (PyDict_Next(self->keys, &position, &number, &key)) {
         if (is_key(key) && PyTuple_GET_ITEM(key, 0) == file && PyLong_Check(number)) {
             return (int)PyLong_AsLong(number);
         }
@@ -72,7 +71,8 @@ static int registered_descriptor(selector *self, PyObject *file) {
     return -1;
 }
 
-/* A borrowed reference to the key of a descriptor, or NULL with KeyError set. */
+/* A new reference to the key of a descriptor, or NULL with an exception set, KeyError for one that
+ * is not registered. */
 static PyObject *key_of(selector *self, int fd) {
     PyObject *number = PyLong_FromLong(fd);
     if (number == NULL) {
@@ -80,13 +80,29 @@ static PyObject *key_of(selector *self, int fd) {
     }
     PyObject *key = PyDict_GetItemWithError(self->keys, number);
     Py_DECREF(number);
-    if (key != NULL && !is_key(key)) {
-        key = NULL;
+    if (key == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_KeyError, "%d is not registered", fd);
+        }
+        return NULL;
     }
-    if (key == NULL && !PyErr_Occurred()) {
-        PyErr_Format(PyExc_KeyError, "%d is not registered", fd);
+    if (!is_key(key)) {
+        PyErr_Format(PyExc_TypeError, "descriptor %d has no SelectorKey but a %.200s", fd,
+                     Py_TYPE(key)->tp_name);
+        return NULL;
     }
-    return key;
+    return Py_NewRef(key);
+}
+
+/* The events of a key; 0, without an exception, where somebody put something else there. */
+static unsigned key_events(PyObject *key) {
+    PyObject *events = PyTuple_GET_ITEM(key, 2);
+    long mask = PyLong_Check(events) ? PyLong_AsLong(events) : 0;
+    if (mask == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        mask = 0;
+    }
+    return (unsigned)mask & EVENT_MASK;
 }
 
 /* selectors.SelectorKey(fileobj, fd, events, data), stored under fd. A new reference. */
@@ -138,6 +154,7 @@ static PyObject *selector_register(selector *self, PyObject *args, PyObject *kwa
     }
     PyObject *key = key_of(self, fd);
     if (key != NULL) {
+        Py_DECREF(key);
         PyErr_Format(PyExc_KeyError, "%R (FD %d) is already registered", file, fd);
         return NULL;
     }
@@ -165,7 +182,6 @@ static PyObject *selector_unregister(selector *self, PyObject *file) {
     if (key == NULL) {
         return NULL;
     }
-    Py_INCREF(key);
     PyObject *number = PyLong_FromLong(fd);
     if (number == NULL || PyDict_DelItem(self->keys, number) != 0) {
         Py_CLEAR(key);
@@ -196,8 +212,9 @@ static PyObject *selector_modify(selector *self, PyObject *args, PyObject *kwarg
     if (key == NULL) {
         return NULL;
     }
-    long before = PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
-    if (before != (long)events) {
+    unsigned before = key_events(key);
+    Py_DECREF(key);
+    if (before != events) {
         int status = core_loop_modify(self->handle, fd, events);
         if (status != 0) {
             /* As CPython does: a descriptor that cannot be modified is not registered any more. */
@@ -226,9 +243,7 @@ static PyObject *selector_get_key(selector *self, PyObject *file) {
         return NULL;
     }
     int fd = registered_descriptor(self, file);
-    PyObject *key = fd >= 0 ? key_of(self, fd) : NULL;
-    Py_XINCREF(key);
-    return key;
+    return fd >= 0 ? key_of(self, fd) : NULL;
 }
 
 static PyObject *selector_get_map(selector *self, PyObject *unused) {
@@ -273,9 +288,11 @@ static bool collect_events(selector *self, PyObject *list) {
             PyErr_Clear();
             continue;
         }
-        unsigned mask = event->mask & (unsigned)PyLong_AsLong(PyTuple_GET_ITEM(key, 2));
-        if (mask != 0 &&
-            !(list != NULL ? append_event(list, key, mask) : handles_dispatch(self, key, mask))) {
+        unsigned mask = event->mask & key_events(key);
+        bool given = mask == 0 || (list != NULL ? append_event(list, key, mask)
+                                                : handles_dispatch(self, key, mask));
+        Py_DECREF(key);
+        if (!given) {
             return false;
         }
     }
@@ -311,9 +328,14 @@ static int wait_without_gil(selector *self, int64_t deadline) {
     uint64_t handle = self->handle;
     loop_ready *ready = self->ready;
     self->looks = 0;
+    self->waiting = true;
     PyThreadState *thread_state = gil_release();
     int status = core_loop_wait(handle, ready, deadline);
     gil_acquire(thread_state);
+    self->waiting = false;
+    if (self->handle == 0 && handle != 0) {
+        core_loop_close(handle);
+    }
     return status;
 }
 
@@ -447,10 +469,13 @@ static PyObject *selector_poll(selector *self, PyObject *timeout) {
     Py_RETURN_NONE;
 }
 
+/* Frees the poll set. A thread that waits in it is woken, and does it: only its own thread may. */
 static void selector_release(selector *self) {
     uint64_t handle = self->handle;
     self->handle = 0;
-    if (handle != 0) {
+    if (handle != 0 && self->waiting) {
+        core_loop_wake(handle);
+    } else if (handle != 0) {
         core_loop_close(handle);
     }
 }
@@ -471,6 +496,8 @@ static void detach_loop(selector *self) {
 static PyObject *selector_close(selector *self, PyObject *unused) {
     detach_loop(self);
     selector_release(self);
+    /* Whoever waits for a task that nobody steps any more is answered when that is freed. */
+    PyDict_Clear(self->running);
     PyDict_Clear(self->keys);
     Py_CLEAR(self->map);
     Py_CLEAR(self->loop);
@@ -560,14 +587,13 @@ static int selector_traverse(selector *self, visitproc visit, void *arg) {
     return 0;
 }
 
+/* The dicts clear themselves; the methods rely on them to be there. */
 static int selector_clear(selector *self) {
-    Py_CLEAR(self->keys);
     Py_CLEAR(self->map);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->loop_ready);
     Py_CLEAR(self->ready_append);
     Py_CLEAR(self->ready_popleft);
-    Py_CLEAR(self->running);
     return 0;
 }
 
@@ -579,6 +605,8 @@ static void selector_dealloc(selector *self) {
     }
     selector_release(self);
     selector_clear(self);
+    Py_CLEAR(self->keys);
+    Py_CLEAR(self->running);
     free(self->ready);
     type->tp_free(self);
     Py_DECREF(type);

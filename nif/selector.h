@@ -27,6 +27,7 @@ typedef struct selector {
     bool hot;       /* the last look found events */
     bool stopping;  /* Erlang asked the loop to end */
     bool selecting; /* inside select(): the loop cannot be entered again */
+    bool waiting;   /* its thread waits without the GIL */
 } selector;
 
 /* Creates the type and adds it to the module. false with an exception set. */

@@ -12,7 +12,8 @@ cases() ->
         recursion, deep_terms, exit, exceptions, destructors, values, exhausted_memory, busy_call, busy_task,
         busy_callback, blocked_call, generators, threads_at_stop, run_in_task, close_loop, stop_loop, cancel_all,
         broken_loop, replaced_internals, broken_asyncio, broken_modules, broken_builtins, closed_outputs, imports,
-        crowd, killed_callers, stop_under_load, killed_workers, huge_results, refuses_cancel
+        crowd, killed_callers, stop_under_load, killed_workers, huge_results, refuses_cancel, closed_selector,
+        replaced_keys, odd_futures, vanishing_names, wrong_process, native_module, threads_that_end
     ].
 
 all() -> cases().
@@ -508,3 +509,83 @@ wait_until(Fun, N) ->
             timer:sleep(50),
             wait_until(Fun, N - 1)
     end.
+
+%% ---- the native parts, while they run
+
+closed_selector(_) -> run(closed_selector).
+
+%% By the function that runs in its wait, by what the native calls ask, and by another thread.
+run_closed_selector() ->
+    lists:foreach(
+        fun(Function) ->
+            {ok, Loop} = py_nif:event_loop_new(),
+            ok = py_nif:event_loop_start(Loop),
+            {error, closed} = py_event_loop:run_on(Loop, native, Function, [], #{timeout => 20000}),
+            {error, closed} = py_event_loop:run_on(Loop, operator, add, [1, 2], #{timeout => 20000})
+        end,
+        [close_and_return_coroutine, close_and_return_future, close_and_return_awaitable]
+    ),
+    %% Nobody else gets at a loop that somebody drives.
+    {ok, <<"OSError", _/binary>>} = py:call(native, second_selector, []),
+    {ok, 9} = py:call(native, close_within_calls, []),
+    {ok, [<<"RuntimeError: Event loop is closed">>, _]} = py:call(native, close_within_events, []),
+    {ok, [Outcome, Outcome, Outcome]} = py:call(native, close_elsewhere, [], #{}, 30000),
+    <<"ValueError: the selector is closed">> = Outcome,
+    ok.
+
+replaced_keys(_) -> run(replaced_keys).
+
+run_replaced_keys() ->
+    {ok, Outcomes} = py:call(native, replace_keys, []),
+    {Last, Wrong} = {lists:last(Outcomes), lists:droplast(Outcomes)},
+    [true = lists:member(Outcome, [<<"TypeError">>, <<"KeyError">>]) || Outcome <- Wrong],
+    <<"returned">> = Last,
+    ok.
+
+odd_futures(_) -> run(odd_futures).
+
+%% Each is answered once, and none is counted as a task that waits.
+run_odd_futures() ->
+    {ok, <<"calls">>} = py_event_loop:run(native, odd_future, [calls]),
+    {ok, <<"calls_and_raises">>} = py_event_loop:run(native, odd_future, [calls_and_raises]),
+    {error, closed} = py_event_loop:run(native, odd_future, [forgets]),
+    {ok, _} = py_event_loop:run(asyncio, sleep, [0.01]),
+    {ok, #{running := 0}} = py_event_loop:info(),
+    ok.
+
+vanishing_names(_) -> run(vanishing_names, #{os_env => [{"PYTHONMALLOC", "debug"}]}).
+
+run_vanishing_names() ->
+    {ok, 6} = py:call(native, emptied_arguments, []),
+    {ok, <<"called with 1">>} = py:call(native, vanished_function, []),
+    {ok, <<"prepared">>} = py:call(native, remove_main_when_warned, []),
+    [ok = py:exec(<<"y = 1\nx = '\\d'\nassert y == 1">>) || _ <- lists:seq(1, 20)],
+    [{ok, <<"\\d">>} = py:eval(<<"'\\d'">>) || _ <- lists:seq(1, 20)],
+    ok.
+
+wrong_process(_) -> run(wrong_process).
+
+run_wrong_process() ->
+    [
+        {ok, <<"ProcessError">>} = py:call(native, wrong_process, [Value])
+     || Value <- [make_ref(), fun() -> ok end, hd(erlang:ports()), <<"text">>, 1]
+    ],
+    {ok, <<"returned">>} = py:call(native, wrong_process, [self()]),
+    ok.
+
+native_module(_) -> run(native_module).
+
+run_native_module() ->
+    {ok, true} = py:call(native, import_again, [20]),
+    Pid = self(),
+    {ok, Pid} = py:call(erlang, self, []),
+    {ok, <<"_erlang exists in the main interpreter only", _/binary>>} = py:call(native, in_subinterpreter, [], #{}, 30000),
+    {ok, an_atom} = py:eval(<<"__import__('erlang').Atom('an_atom')">>),
+    {error, {'ZeroDivisionError', _}} = py:eval(<<"1 / 0">>),
+    ok.
+
+threads_that_end(_) -> run(threads_that_end).
+
+run_threads_that_end() ->
+    {ok, true} = py:call(native, threads_that_end, [40], #{}, 60000),
+    ok.

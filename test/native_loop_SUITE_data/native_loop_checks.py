@@ -112,16 +112,22 @@ def handles_look_like_asyncios() -> None:
 
 
 def arguments_are_checked_as_by_asyncio() -> None:
-    """Missing arguments, None for a time, unknown keywords and a closed loop."""
+    """Missing and named arguments, None for a time, unknown keywords and a closed loop."""
 
     def check(loop: Any) -> Any:
         kinds = [
-            outcome(loop.call_soon)[0],
-            outcome(loop.call_later, 1)[0],
+            outcome(loop.call_soon),
+            outcome(loop.call_later, 1),
             outcome(loop.call_later, None, print),
             outcome(loop.call_at, None, print),
             outcome(loop.call_later, "x", print)[0],
-            outcome(loop.call_soon, print, wrong=1)[0],
+            outcome(loop.call_soon, print, wrong=1),
+            outcome(loop.call_soon, print, context=None, wrong=1)[0],
+            outcome(loop.call_soon, print, callback=print),
+            outcome(loop.call_soon, callback=print),
+            outcome(loop.call_later, delay=1, callback=print, context=None),
+            outcome(loop.call_later, 1, callback=print),
+            outcome(loop.call_at, when=1.0, callback=print),
         ]
         loop.close()
         return kinds, outcome(loop.call_soon, print), outcome(loop.call_later, 1, print)
