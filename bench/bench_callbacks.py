@@ -6,9 +6,19 @@ Each round is a VM of its own.
 
 from __future__ import annotations
 
-from harness import report, vm
+import subprocess
+
+from harness import build, report, vm
 
 _CASES = "bench_callback_cases"
+
+
+def _control(threads: int, each: int) -> float:
+    """Round trips per second of threads of a plain Python, the one that is embedded."""
+    python = (build.ROOT / "_build" / "cmake" / "python-executable").read_text().strip()
+    program = str(build.BENCH / "python" / "bench_round_trips.py")
+    command = [python, program, str(threads), str(each)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def _round(results: report.Report, machine: vm.VirtualMachine, quick: bool) -> None:
@@ -27,6 +37,11 @@ def _round(results: report.Report, machine: vm.VirtualMachine, quick: bool) -> N
     results.add("call, 1 thread", "rate", "calls/s", measure("throughput", count), goal=100_000)
     rate = measure("threads", 16, count // 16)
     results.add("call, 16 threads", "rate", "calls/s", rate)
+    control = _control(16, count // 32)
+    results.add("call, 16 threads", "control: plain Python, sockets", "round trips/s", control)
+    results.add("call, 16 threads", "times the control", "", rate / control)
+    control = _control(1, count // 4)
+    results.add("call, 1 thread", "control: plain Python, sockets", "round trips/s", control)
     rate = measure("nested", 10 if quick else 100)
     results.add("call, nested", "rate", "levels/s", rate)
     rate = measure("async_calls", count)

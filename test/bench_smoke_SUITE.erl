@@ -35,6 +35,7 @@ callbacks(Config) ->
     [?assert(median(Case, Subject, Rows) > 0) || {Case, Subject} <- [
         {<<"call, 1 thread">>, <<"p50">>},
         {<<"call, 16 threads">>, <<"rate">>},
+        {<<"call, 16 threads">>, <<"control: plain Python, sockets">>},
         {<<"call, nested">>, <<"rate">>},
         {<<"async_call, all at once">>, <<"rate">>},
         {<<"send">>, <<"rate">>},
