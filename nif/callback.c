@@ -150,8 +150,9 @@ static bool request_fill(request *r, PyObject *name, PyObject *const *args, Py_s
         }
     }
     bool good = terms != NULL && request_name(r, name);
+    size_t weight = 0;
     for (Py_ssize_t i = 0; good && i < count; i++) {
-        good = python_to_term(r->env, args[i], 0, &terms[i], NULL);
+        good = python_to_term(r->env, args[i], 0, &terms[i], &weight);
     }
     if (good) {
         r->arguments = enif_make_list_from_array(r->env, terms, (unsigned)count);

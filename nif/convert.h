@@ -33,7 +33,8 @@ PyObject *term_to_python(ErlNifEnv *env, ERL_NIF_TERM term);
  * Python exception set (TypeError that names the type, UnicodeEncodeError, ValueError for colliding
  * keys and for too many new atoms, OverflowError for sizes that Erlang does not know,
  * RecursionError for depth and cycles, RuntimeError for a container that changed meanwhile). Adds
- * to *weight (may be NULL) about the number of bytes that the term takes.
+ * to *weight (may be NULL) about the number of bytes that the term takes; the bound on the size of
+ * a term holds for the sum.
  */
 bool python_to_term(ErlNifEnv *env, PyObject *object, unsigned flags, ERL_NIF_TERM *term,
                     size_t *weight);

@@ -374,6 +374,7 @@ bool python_to_term(ErlNifEnv *env, PyObject *object, unsigned flags, ERL_NIF_TE
         .state = python_state_get(),
         .flags = flags,
         .level = {.stack_limit = convert_stack_limit()},
+        .weight = weight != NULL ? *weight : 0,
         .terms = inline_terms,
         .capacity = INLINE_TERMS,
     };
@@ -382,7 +383,7 @@ bool python_to_term(ErlNifEnv *env, PyObject *object, unsigned flags, ERL_NIF_TE
         PyMem_RawFree(builder.terms);
     }
     if (weight != NULL) {
-        *weight += builder.weight;
+        *weight = builder.weight;
     }
     return good;
 }

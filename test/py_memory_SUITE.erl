@@ -60,6 +60,13 @@ run_term_size() ->
             <<"dict.fromkeys(range(100_000), 1 << 10_000_000)">>
         ]
     ],
+    %% Arguments of a call of Erlang are one message.
+    ok = py_callback:register(hostile_size, fun(Arguments) -> iolist_size(Arguments) end),
+    Call = fun(Size) ->
+        py:eval(iolist_to_binary(io_lib:format("__import__('erlang').call('hostile_size', *[bytes(~b)] * 4)", [Size])))
+    end,
+    {ok, 8000000} = Call(2000000),
+    {error, {'MemoryError', <<"the Erlang term would be larger", _/binary>>}} = Call(3000000),
     {ok, Binary} = py:eval(<<"bytes(9_999_000)">>),
     9999000 = byte_size(Binary),
     ok.
