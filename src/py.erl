@@ -328,7 +328,7 @@ named(Context) -> Context.
 
 options(Options) when is_map(Options) -> Options;
 options(infinity) -> #{};
-options(Timeout) when is_integer(Timeout), Timeout >= 0 -> #{timeout => Timeout};
+options(Timeout) when is_integer(Timeout), Timeout >= 0, Timeout =< 16#ffffffff -> #{timeout => Timeout};
 options(Other) -> error({bad_argument, options, Other}).
 
 with_options(Kind, Module, Function, Arguments, Keywords, Options) ->

@@ -8,6 +8,8 @@
 -define(OUTLIVES_CALLER, 4).
 %% For Erlang only.
 -define(INTERRUPT, 1024).
+%% What `receive' takes: a longer one would be refused when the task is on its way already.
+-define(LONGEST_TIMEOUT, 16#ffffffff).
 
 %% @doc The options as the core's flags.
 -spec flags(map()) -> py_nif:flags().
@@ -35,7 +37,7 @@ keywords(_) -> #{}.
 %% @doc The timeout in the options.
 -spec timeout(map(), timeout()) -> timeout().
 timeout(#{timeout := infinity}, _) -> infinity;
-timeout(#{timeout := Timeout}, _) when is_integer(Timeout), Timeout >= 0 -> Timeout;
+timeout(#{timeout := Timeout}, _) when is_integer(Timeout), Timeout >= 0, Timeout =< ?LONGEST_TIMEOUT -> Timeout;
 timeout(#{timeout := Timeout}, _) -> error({bad_option, timeout, Timeout});
 timeout(_, Default) -> Default.
 

@@ -193,6 +193,8 @@ bad_options(_Config) ->
             {timeout, -1},
             {timeout, soon},
             {timeout, 1.0},
+            %% More than `receive' takes, which would be found out when the task is on its way.
+            {timeout, 16#100000000},
             {traceback, 1},
             {arrays, tuple},
             {context, 3},
@@ -203,7 +205,7 @@ bad_options(_Config) ->
     ],
     [
         ?assertError({bad_argument, options, Bad}, py:call(math, sqrt, [16.0], #{}, Bad))
-     || Bad <- [-1, soon, [{timeout, 1}], 1.0]
+     || Bad <- [-1, soon, [{timeout, 1}], 1.0, 16#100000000]
     ].
 
 named_contexts(_Config) ->
