@@ -102,6 +102,12 @@ func (w *waiter) submit(p *pendingCall, id uint64, t *task) bool {
 	}
 	w.nested = append(w.nested, nestedTask{t, id})
 	w.nestedCount.Store(int32(len(w.nested)))
+	// Again, now that end() would see the task: one of the two notices.
+	if !p.inPhase(id, callWaiting) {
+		w.nested = w.nested[:len(w.nested)-1]
+		w.nestedCount.Store(int32(len(w.nested)))
+		return false
+	}
 	w.waker.Wake()
 	return true
 }
@@ -112,6 +118,9 @@ func (w *waiter) takeNested() *task {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.nested) == 0 {
+		return nil
+	}
 	t := w.nested[0].task
 	w.nested[0].task = nil
 	w.nested = w.nested[1:]

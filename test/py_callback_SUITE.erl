@@ -22,7 +22,8 @@ groups() ->
         ]},
         {nesting, [], [
             nested_once, nested_in_fifty_processes, nested_on_a_loop, nested_error, nested_cast,
-            nested_after_timeout, nested_with_one_context, nested_on_a_named_context, nested_on_named_contexts_in_turn
+            nested_after_timeout, nested_at_the_timeout, nested_with_one_context, nested_on_a_named_context,
+            nested_on_named_contexts_in_turn
         ]},
         {threads, [], [hundred_threads, executor, loop_callback, waiting_holds_nothing]},
         {asynchronous, [], [
@@ -341,6 +342,26 @@ nested_after_timeout(_) ->
     {ok, {<<"timeout">>, _}} = call(with_timeout, [0.02, late]),
     ?assertEqual({late, {ok, 8}}, receive Message -> Message after 5000 -> lost end),
     {ok, 9} = call(call, [identity, 9]).
+
+%% The callback calls Python at the moment at which the thread stops waiting for it: the call is run by somebody.
+nested_at_the_timeout(_) ->
+    Waiting = ets:new(waiting, [public]),
+    ok = py_callback:register(at_the_timeout, fun([Microseconds]) ->
+        true = ets:insert(Waiting, {self()}),
+        spin_until(erlang:monotonic_time(microsecond) + Microseconds),
+        {ok, 4.0} = py:call(math, sqrt, [16.0]),
+        true = ets:delete(Waiting, self())
+    end),
+    %% Where it was lost, this many calls lost some.
+    Results = in_parallel(4, fun(_) -> [call(short_timeouts, [1000, at_the_timeout]) || _ <- lists:seq(1, 30)] end),
+    ?assertEqual([{ok, none}], lists:usort(lists:append(Results))),
+    test_support:eventually(fun() -> ets:info(Waiting, size) =:= 0 end, 60000).
+
+spin_until(End) ->
+    case erlang:monotonic_time(microsecond) < End of
+        true -> spin_until(End);
+        false -> ok
+    end.
 
 %% With a single context nothing else could run the nested calls.
 nested_with_one_context(Config) ->

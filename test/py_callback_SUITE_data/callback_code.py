@@ -37,6 +37,13 @@ def describe_error(name, *args):
     return None
 
 
+def short_timeouts(count, name):
+    """Calls that take and may take less than a millisecond."""
+    for _ in range(count):
+        with contextlib.suppress(TimeoutError):
+            erlang.call(name, random.randrange(400), timeout=random.randrange(1, 500) * 1e-6)
+
+
 def with_timeout(seconds, name, *args):
     started = time.monotonic()
     try:
