@@ -11,6 +11,7 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"unsafe"
 
@@ -81,10 +82,15 @@ func startContext(p *contextPool, number int) (*pythonContext, error) {
 	c := newContext(p, number)
 	c.handle = contexts.Add(c)
 	c.resource = C.resource_new(C.RESOURCE_CONTEXT, C.uint64_t(c.handle))
-	thread, err := startThread(p.config.stackSize, c.run)
-	if c.resource == nil || err != nil {
+	if c.resource == nil {
 		contexts.Remove(c.handle)
-		return nil, errors.Join(err, errors.New("cannot start a context"))
+		return nil, errors.New("cannot start a context: no memory")
+	}
+	thread, err := startThread(p.config.stackSize, c.run)
+	if err != nil {
+		contexts.Remove(c.handle)
+		C.enif_release_resource(unsafe.Pointer(c.resource))
+		return nil, fmt.Errorf("cannot start a context: %w", err)
 	}
 	c.thread = thread
 	return c, nil
@@ -100,6 +106,19 @@ func (c *pythonContext) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
 		return false, C.atoms.busy
 	default:
 		return false, C.atoms.closed
+	}
+}
+
+// submitOrFollow is submit for a context that was looked up by its reference: if it was replaced since, the task goes to
+// the one that has its place.
+func (c *pythonContext) submitOrFollow(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
+	for {
+		accepted, reason = c.submit(t)
+		next := contexts.Get(c.handle)
+		if accepted || next == nil || next == c {
+			return accepted, reason
+		}
+		c = next
 	}
 }
 
@@ -214,7 +233,6 @@ func (c *pythonContext) sleep(thread *pythonThread) {
 
 func (c *pythonContext) runBatch(thread *pythonThread) {
 	began := pollset.Now()
-	c.running.Store(began)
 	n := len(c.batch)
 	list := unsafe.Slice(c.c, contextBatch)
 	owned := unsafe.Slice(c.owned, contextBatch)
@@ -222,6 +240,14 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	for i, t := range c.batch {
 		t.c.loop = key
 		list[i] = t.c
+	}
+	// In this order: who closes the context looks at running after it has set closed, so either he interrupts the
+	// batch, or it does not run.
+	c.running.Store(began)
+	if c.closed.Load() {
+		c.refuseBatch()
+		c.running.Store(0)
+		return
 	}
 	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.owned, c.further))
 	if again > 0 {
@@ -237,6 +263,17 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	took := (pollset.Now() - began) / int64(n)
 	c.average.Store((c.average.Load()*7 + took) / 8)
 	c.running.Store(0)
+}
+
+// refuseBatch answers what was taken from the queue just before the context was closed.
+func (c *pythonContext) refuseBatch() {
+	reason := C.atoms.closed
+	if c.replaced.Load() {
+		reason = C.atoms.context_replaced
+	}
+	for _, t := range c.batch {
+		t.fail(reason)
+	}
 }
 
 func (c *pythonContext) describe(env *C.ErlNifEnv) C.ERL_NIF_TERM {

@@ -94,7 +94,7 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *
 	var accepted bool
 	var reason C.ERL_NIF_TERM
 	if choice == choiceNamed {
-		accepted, reason = c.submit(t)
+		accepted, reason = c.submitOrFollow(t)
 	} else {
 		accepted, reason = current.contexts.submitShared(env, t, choice != choiceAny)
 	}

@@ -35,6 +35,7 @@ type contextPool struct {
 	bindings map[C.ERL_NIF_TERM]*binding
 	shared   []*task
 	growing  bool // the growth timer is armed
+	retry    backoff
 	closed   bool
 
 	// sharedCount is len(shared), to be looked at without the lock.
@@ -153,7 +154,13 @@ func (p *contextPool) findTaker(bind bool) {
 		// It looks at shared before it sleeps.
 		p.armGrowth()
 	case idle != nil || len(p.contexts) == 0:
-		p.grow()
+		switch {
+		case p.grow():
+		case idle != nil:
+			idle.thread.waker.Wake()
+		default:
+			p.armGrowth()
+		}
 	case !full:
 		p.armGrowth()
 	}
@@ -165,7 +172,7 @@ func (p *contextPool) armGrowth() {
 		return
 	}
 	p.growing = true
-	time.AfterFunc(growthDelay, func() {
+	time.AfterFunc(max(growthDelay, p.retry.delay), func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.growing = false
@@ -185,14 +192,15 @@ func (p *contextPool) growIfStuck() {
 	p.armGrowth()
 }
 
-// grow starts a context if the limit allows. Called with p.mu held.
-func (p *contextPool) grow() {
+// grow starts a context if the limit allows; false when there is no thread or descriptor for one now. Called with p.mu
+// held.
+func (p *contextPool) grow() bool {
 	if len(p.contexts) >= p.config.contexts {
-		return
+		return true
 	}
-	if _, err := p.start(); err != nil {
-		logEvent(err.Error())
-	}
+	_, err := p.start()
+	p.retry.note(err)
+	return err == nil
 }
 
 func (p *contextPool) start() (*pythonContext, error) {
@@ -210,7 +218,8 @@ func (p *contextPool) takeShared(c *pythonContext) *task {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.shared) == 0 || p.closed {
+	// One that was replaced since it looked must not have processes bound to it.
+	if len(p.shared) == 0 || p.closed || c.replaced.Load() {
 		return nil
 	}
 	t := p.shared[0]

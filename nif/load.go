@@ -11,6 +11,9 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // core_load is called by the shim's load function, once for each time that module py_nif is loaded. load_info is
@@ -35,8 +38,25 @@ func core_load(env *C.ErlNifEnv, loadInfo C.ERL_NIF_TERM) (status C.int) {
 	if int64(runtime.GOMAXPROCS(0)) < threads {
 		runtime.GOMAXPROCS(int(threads))
 	}
+	if !startTimers() {
+		return 1
+	}
 	startProfile()
 	return 0
+}
+
+// startTimers has Go's runtime open the descriptors that it needs with its first timer: without any left then, it would
+// end the process. False when there are too few of them now.
+func startTimers() bool {
+	var spare [2]int
+	if unix.Pipe(spare[:]) != nil {
+		return false
+	}
+	for _, fd := range spare {
+		_ = unix.Close(fd)
+	}
+	time.AfterFunc(0, func() {})
+	return true
 }
 
 // startProfile writes a CPU profile of the Go code to the file that ERLANG_PYTHON_CPUPROFILE names, until

@@ -60,6 +60,9 @@ type eventLoop struct {
 	held      bool // resource is referred to from here, not only by terms; under mu
 	givenUp   bool // counted in abandonedLoops; under mu
 
+	retry      backoff // of starting the thread; under mu
+	restarting bool    // the thread's start will be tried again; under mu
+
 	parking
 	waiting
 	loopCounts

@@ -8,7 +8,9 @@ package main
 import "C"
 
 import (
+	"fmt"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"erlang_python/nif/internal/pollset"
@@ -52,20 +54,35 @@ func core_default_loop() C.uint64_t {
 // needsThread tells whether a task was given to a loop whose thread is still to be started.
 func (l *eventLoop) needsThread() bool { return l.stackSize.Load() != 0 && !l.driven.Load() }
 
-// startThread starts the thread unless somebody else did.
+// startThread starts the thread unless somebody else did. When there is none to be had, it tries again later.
 func (l *eventLoop) startThread() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.thread != nil || l.closed.Load() || l.destroyed.Load() {
+	if l.thread != nil || l.restarting || l.closed.Load() || l.destroyed.Load() {
 		return
 	}
 	thread, err := startThread(l.stackSize.Load(), l.run)
 	if err != nil {
-		logEvent("cannot start the thread of an event loop: " + err.Error())
+		err = fmt.Errorf("cannot start the thread of an event loop: %w", err)
+	}
+	l.retry.note(err)
+	if err != nil {
+		l.restarting = true
+		time.AfterFunc(l.retry.delay, l.startThreadAgain)
 		return
 	}
 	l.thread = thread
 	l.driven.Store(true)
+}
+
+func (l *eventLoop) startThreadAgain() {
+	defer guardCallback("the thread of an event loop")
+	l.mu.Lock()
+	l.restarting = false
+	l.mu.Unlock()
+	if !l.queue.Empty() {
+		l.startThread()
+	}
 }
 
 // run is the life of the loop's thread: loop_thread_run makes an ErlangEventLoop on this loop and runs it until the loop

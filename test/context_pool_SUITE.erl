@@ -14,6 +14,7 @@ all() ->
         sleepers_run_in_parallel,
         sleepers_run_in_parallel_after_asking_for_a_context,
         any_takes_a_free_context,
+        a_bound_process_has_its_turn,
         contexts_are_limited,
         processes_are_spread_over_contexts,
         dead_processes_free_their_context,
@@ -148,6 +149,26 @@ sleepers_run_in_parallel_after_asking_for_a_context(_Config) ->
         end)
     end),
     ?assert(Milliseconds < 3000, Milliseconds).
+
+%% The only context has many calls that any context could take, and those of its process come between them.
+a_bound_process_has_its_turn(_Config) ->
+    ok = test_support:start([{contexts, 1}]),
+    {ok, 4.0} = py:call(math, sqrt, [16.0]),
+    Finished = counters:new(1, []),
+    Self = self(),
+    Pids = [
+        spawn_link(fun() ->
+            {ok, none} = py:call(time, sleep, [0.01], #{}, #{context => any}),
+            ok = counters:add(Finished, 1, 1),
+            Self ! {finished, self()}
+        end)
+     || _ <- lists:seq(1, 300)
+    ],
+    test_support:eventually(fun() -> counters:get(Finished, 1) > 0 end),
+    {ok, 4.0} = py:call(math, sqrt, [16.0]),
+    Before = counters:get(Finished, 1),
+    [receive {finished, Pid} -> ok end || Pid <- Pids],
+    ?assert(Before < 250, Before).
 
 any_takes_a_free_context(_Config) ->
     {Milliseconds, Results} = test_support:milliseconds(fun() ->

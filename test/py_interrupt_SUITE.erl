@@ -8,7 +8,7 @@
 cases() ->
     [
         running_call, idle_context, timeout_interrupts, only_the_task_meant, nested, waiting_for_erlang, queued_calls,
-        loop_function, replace_stuck, replace_blocked, replace_idle, replace_keeps_numbers, stop_with_stuck,
+        loop_function, replace_stuck, replace_blocked, replace_idle, replace_under_load, replace_keeps_numbers, stop_with_stuck,
         wrong_arguments
     ].
 
@@ -183,6 +183,56 @@ run_replace_idle() ->
     {ok, #{abandoned := 0, contexts := Contexts}} = py:info(),
     1 = length(Contexts),
     ok.
+
+replace_under_load(_) -> run(replace_under_load).
+
+%% Whoever calls meanwhile is answered by the old context or the new one, and nobody is bound to one that is gone.
+run_replace_under_load() ->
+    Context = py:context(1),
+    Self = self(),
+    Replacer = spawn_link(fun() -> replace_for_ever(Context) end),
+    Named = [spawn_link(fun() -> Self ! {self(), named_calls(Context, 5000)} end) || _ <- lists:seq(1, 2)],
+    Fresh = [spawn_link(fun() -> Self ! {self(), fresh_processes(2000)} end) || _ <- lists:seq(1, 4)],
+    Reasons = lists:usort(lists:append([receive {Pid, Results} -> Results end || Pid <- Named ++ Fresh])),
+    unlink(Replacer),
+    exit(Replacer, kill),
+    [] = Reasons -- [ok, {error, context_replaced}],
+    ok.
+
+replace_for_ever(Context) ->
+    ok = py:replace(Context),
+    %% Their threads need a moment to end.
+    {ok, #{abandoned := Abandoned}} = py:info(),
+    timer:sleep(
+        case Abandoned > 20 of
+            true -> 50;
+            false -> rand:uniform(2) - 1
+        end
+    ),
+    replace_for_ever(Context).
+
+named_calls(Context, Count) ->
+    lists:usort([outcome(py:call(Context, math, sqrt, [16.0])) || _ <- lists:seq(1, Count)]).
+
+fresh_processes(Count) ->
+    lists:usort(lists:append([fresh_process() || _ <- lists:seq(1, Count)])).
+
+%% A first call, which binds the process, and others that find the context by that.
+fresh_process() ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        exit({results, [outcome(py:call(math, sqrt, [16.0])) | [outcome(own_call()) || _ <- [1, 2]]]})
+    end),
+    receive {'DOWN', Monitor, process, Pid, {results, Results}} -> Results end.
+
+own_call() ->
+    Reference = make_ref(),
+    case py_nif:context_call(own, Reference, 0, math, sqrt, [16.0], #{}, 0) of
+        Id when is_integer(Id) -> receive {async_result, Reference, Result} -> Result end;
+        Result -> Result
+    end.
+
+outcome({ok, 4.0}) -> ok;
+outcome(Error) -> Error.
 
 replace_keeps_numbers(_) -> run(replace_keeps_numbers).
 
