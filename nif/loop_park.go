@@ -50,14 +50,19 @@ type parking struct {
 	asked    atomic.Bool // for a worker
 	parks    atomic.Uint64
 	monitor  C.ErlNifMonitor
-	watching bool  // monitor is in place; under mu
-	armed    bool  // enif_select is armed for the poll set; under mu
-	selected bool  // enif_select knows the poll set, so that only its stop callback may close it; under mu
-	old      []int // descriptors of rebuilt poll sets that enif_select knows; under mu
+	watching bool // monitor is in place; under mu
+	armed    bool // enif_select is armed for the poll set; under mu
+	selected bool // enif_select knows the poll set, so that only its stop callback may close it; under mu
+	// refused: enif_select does not take the poll set, whose number is higher than the limit on descriptors was when the
+	// VM started. The thread waits itself then.
+	refused atomic.Bool
 }
 
-// park sleeps until something wakes the thread. False when there is no worker to watch the poll set meanwhile.
+// park sleeps until something wakes the thread. False when nobody can watch the poll set meanwhile.
 func (l *eventLoop) park(deadline int64) bool {
+	if l.refused.Load() {
+		return false
+	}
 	worker := l.worker.Load()
 	if worker == nil {
 		l.askForWorker()
@@ -123,14 +128,15 @@ func (l *eventLoop) setWorker(env *C.ErlNifEnv, pid C.ErlNifPid) error {
 		l.mu.Unlock()
 		return errEnded
 	}
-	if l.watching {
-		C.enif_demonitor_process(env, unsafe.Pointer(l.resource), &l.monitor)
-		l.watching = false
-	}
-	alive := C.enif_monitor_process(env, unsafe.Pointer(l.resource), &pid, &l.monitor) == 0
+	var monitor C.ErlNifMonitor
+	alive := C.enif_monitor_process(env, unsafe.Pointer(l.resource), &pid, &monitor) == 0
 	var replaced *C.ErlNifPid
 	if alive {
-		l.watching = true
+		// Not before: when the new one is dead, the earlier one stays the worker, and its death is still to be told.
+		if l.watching {
+			C.enif_demonitor_process(env, unsafe.Pointer(l.resource), &l.monitor)
+		}
+		l.watching, l.monitor = true, monitor
 		replaced = l.worker.Swap(&pid)
 		l.armed = false
 	}
@@ -185,6 +191,8 @@ func (l *eventLoop) arm(env *C.ErlNifEnv) error {
 	status := C.enif_select(env, C.ErlNifEvent(l.set.Fd()), C.ERL_NIF_SELECT_READ, unsafe.Pointer(l.resource),
 		worker, C.atoms.undefined)
 	if status < 0 {
+		l.refused.Store(true)
+		l.waker.Wake()
 		return syscall.EBADF
 	}
 	l.armed, l.selected = true, true
@@ -216,9 +224,10 @@ func (l *eventLoop) rebuildSet() error {
 	if err != nil {
 		return err
 	}
+	l.refused.Store(false)
 	if l.selected {
-		l.old = append(l.old, old)
 		l.selected, l.armed = false, false
+		stopSelect(nil, l, old)
 	} else {
 		_ = syscall.Close(old)
 	}
@@ -230,23 +239,17 @@ func (l *eventLoop) rebuildSet() error {
 func (l *eventLoop) releaseSet() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stop := l.old
-	l.old = nil
-	if l.selected {
-		stop = append(stop, l.set.Fd())
-	}
+	fd := l.set.Fd()
 	l.set.Close(l.selected)
-	worker := l.worker.Swap(nil)
-	resource := l.resource
-	for _, fd := range stop {
-		C.enif_select(nil, C.ErlNifEvent(fd), C.ERL_NIF_SELECT_STOP, unsafe.Pointer(resource), nil, C.atoms.undefined)
+	if l.selected {
+		stopSelect(nil, l, fd)
 	}
-	if worker != nil {
+	if worker := l.worker.Swap(nil); worker != nil {
 		sendToWorker(nil, *worker, "loop_closed")
 	}
 	if l.held {
 		l.held = false
-		C.enif_release_resource(unsafe.Pointer(resource))
+		C.enif_release_resource(unsafe.Pointer(l.resource))
 	}
 }
 

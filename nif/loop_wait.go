@@ -19,6 +19,9 @@ const loopLookInterval = 50_000
 // freshLook is how long, in nanoseconds, a look at the poll set makes another one before a sleep pointless.
 const freshLook = 5_000
 
+// staleRetry, in nanoseconds, is between two attempts to replace a poll set for which there was no descriptor.
+const staleRetry = 1_000_000
+
 // eagerLooks is after how many looks that found nothing a loop blocks without one, which costs a system call. With a few
 // descriptors, what they will bring comes later than the loop is done with what they brought.
 const eagerLooks = 8
@@ -89,7 +92,8 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	now := pollset.Now()
 	l.cameBack.Store(now)
 	if ready.event_count == 0 && (deadline == 0 || l.overdue(ready, now)) {
-		if err := l.look(ready); err != nil {
+		// Tasks that were taken are handed out first: the next look fails again.
+		if err := l.look(ready); err != nil && ready.task_count == 0 && ready.cancel_count == 0 {
 			return errorStatus(err), true
 		}
 	}
@@ -159,7 +163,7 @@ func (l *eventLoop) look(ready *C.loop_ready) error {
 	} else if l.eager > 0 {
 		l.eager--
 	}
-	return l.harvested(ready, n, err)
+	return l.harvested(ready, n, err, false)
 }
 
 // block waits in the poll set up to timeout nanoseconds (negative: for ever) from now on, the monotonic time.
@@ -176,15 +180,24 @@ func (l *eventLoop) block(ready *C.loop_ready, timeout, now int64) error {
 	if n > 0 && pollset.Now()-now < freshLook {
 		l.eager = eagerLooks
 	}
-	return l.harvested(ready, n, err)
+	return l.harvested(ready, n, err, true)
 }
 
-// harvested hands out the n events that the set has found. Its time is when the set was last looked at.
-func (l *eventLoop) harvested(ready *C.loop_ready, n int, err error) error {
+// harvested hands out the n events that the set has found, in a look or in a wait. Its time is when the set was last
+// looked at.
+func (l *eventLoop) harvested(ready *C.loop_ready, n int, err error, waited bool) error {
 	l.looked.Store(pollset.Now())
 	ready.eager = l.eager > 0
 	if err == pollset.ErrStale {
 		err = l.rebuildSet()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			// What is ready is still found, so the loop goes on, and tries again at its next look, which it must not
+			// do without a pause: the set that it has is ready all the time.
+			err = nil
+			if n == 0 && waited {
+				_, _ = l.waker.Sleep(staleRetry)
+			}
+		}
 	}
 	if err != nil {
 		return err
@@ -251,7 +264,7 @@ func (l *eventLoop) sleep(ready *C.loop_ready, deadline int64) error {
 	if l.park(deadline) {
 		return nil
 	}
-	// Without a worker the thread waits itself.
+	// With nobody to watch the poll set the thread waits itself.
 	now := pollset.Now()
 	if timeout == pollset.Forever {
 		timeout = -1

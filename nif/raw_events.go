@@ -42,6 +42,7 @@ type rawEvents struct {
 	byFd     [2]map[int]*registration
 	armed    bool // enif_select is armed for the poll set
 	selected bool // enif_select knows the poll set: only its stop callback may close it
+	refused  bool // enif_select does not take the poll set (loop_park.go): who waits has to look
 	pending  pending.Set
 	timers   timerHeap
 	fired    map[uint64]int // timers by callback id whose event waits in pending
@@ -94,7 +95,7 @@ func (r *rawEvents) ready(event pollset.Event) {
 // arm has the BEAM tell the worker when a descriptor is ready, unless it was told and get_pending was not called.
 func (r *rawEvents) arm(env *C.ErlNifEnv, l *eventLoop) {
 	worker := l.worker.Load()
-	if r.closed || r.armed || worker == nil || r.set == nil || r.set.Len() == 0 || r.pending.Len() > 0 {
+	if r.closed || r.armed || r.refused || worker == nil || r.set == nil || r.set.Len() == 0 || r.pending.Len() > 0 {
 		return
 	}
 	message := C.enif_alloc_env()
@@ -107,9 +108,11 @@ func (r *rawEvents) arm(env *C.ErlNifEnv, l *eventLoop) {
 	to := *worker
 	status := C.enif_select_x(env, C.ErlNifEvent(r.set.Fd()), C.ERL_NIF_SELECT_READ|C.ERL_NIF_SELECT_CUSTOM_MSG,
 		unsafe.Pointer(l.resource), &to, C.enif_make_tuple_from_array(message, &elements[0], 4), message)
-	if status >= 0 {
-		r.armed, r.selected = true, true
+	if status < 0 {
+		r.refused = true
+		return
 	}
+	r.armed, r.selected = true, true
 }
 
 // openSet makes the poll set when the first descriptor is registered.
@@ -135,7 +138,7 @@ func (r *rawEvents) closeSet(env *C.ErlNifEnv, l *eventLoop) {
 	}
 	fd, selected := r.set.Fd(), r.selected
 	r.set.Close(selected)
-	r.set, r.armed, r.selected = nil, false, false
+	r.set, r.armed, r.selected, r.refused = nil, false, false, false
 	if selected {
 		stopSelect(env, l, fd)
 	}
@@ -152,7 +155,7 @@ func (r *rawEvents) rebuild(env *C.ErlNifEnv, l *eventLoop) error {
 		return err
 	}
 	selected := r.selected
-	r.armed, r.selected = false, false
+	r.armed, r.selected, r.refused = false, false, false
 	if selected {
 		stopSelect(env, l, old)
 	} else {

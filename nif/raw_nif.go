@@ -234,7 +234,7 @@ func core_event_loop_dispatch(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM
 
 // core_event_loop_poll(Loop, Reference, Wait) is the number of pending events; or, when there are none and Wait is
 // true, {wait, Id, Own, Next}: {poll_events, Reference, Result} will come. Own: to a process that is the worker itself;
-// Next: milliseconds to the first timer, or infinity. no_worker: the caller has to start one first.
+// Next: milliseconds to the first timer or the next look, or infinity. no_worker: the caller has to start one first.
 //
 //export core_event_loop_poll
 func core_event_loop_poll(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {

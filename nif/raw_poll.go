@@ -7,6 +7,15 @@ package main
 */
 import "C"
 
+import "erlang_python/nif/internal/pollset"
+
+// workerPatience is how long, in nanoseconds, somebody who waits for the worker that was asked for does so before he
+// looks again: who was asked may have died before he read it.
+const workerPatience = 200_000_000
+
+// refusedInterval is how often, in nanoseconds, who waits looks at a poll set that the BEAM does not wait for.
+const refusedInterval = 5_000_000
+
 // poller is a process that waits in py_nif:poll_events: in a receive, for {poll_events, Reference, Result}. A NIF that
 // blocked, even on a dirty scheduler, would take one of the few threads with which the VM reads files.
 type poller struct {
@@ -78,9 +87,15 @@ func (r *rawEvents) lookAgain(env *C.ErlNifEnv) {
 type pollState struct {
 	count    int
 	id       uint64 // of the poller, 0 when there is nothing to wait for
-	deadline int64  // of the first timer, 0 when there is none
+	deadline int64  // of the first timer or the next look, 0 when there is none
 	own      bool   // the caller is the loop's worker
 	needs    bool   // the caller has to provide a worker
+}
+
+func (state *pollState) lookWithin(nanoseconds int64) {
+	if limit := pollset.Now() + nanoseconds; state.deadline == 0 || state.deadline > limit {
+		state.deadline = limit
+	}
 }
 
 // poll counts the pending events; when there are none and wait is true the caller is made a poller.
@@ -96,11 +111,14 @@ func (r *rawEvents) poll(env *C.ErlNifEnv, l *eventLoop, reference C.ERL_NIF_TER
 	if state.count > 0 || !wait || r.woken {
 		r.woken = false
 		r.announce(env)
+		// The harvest may have replaced the poll set for which those who wait were armed.
+		r.arm(env, l)
 		return state, nil
 	}
 	w := &poller{}
 	C.enif_self(env, &w.pid)
-	if worker := l.worker.Load(); worker != nil {
+	worker := l.worker.Load()
+	if worker != nil {
 		state.own = worker.pid == w.pid.pid
 	} else if !l.askForWorkerOf(env) {
 		state.needs = true
@@ -121,6 +139,12 @@ func (r *rawEvents) poll(env *C.ErlNifEnv, l *eventLoop, reference C.ERL_NIF_TER
 		state.deadline = r.timers.items[0].deadline
 	}
 	r.arm(env, l)
+	switch {
+	case r.refused:
+		state.lookWithin(refusedInterval)
+	case worker == nil:
+		state.lookWithin(workerPatience)
+	}
 	return state, nil
 }
 

@@ -17,6 +17,7 @@ all() ->
         killed_worker_loses_no_event,
         worker_of_a_closed_loop_leaves_no_child,
         killed_starter,
+        starter_that_did_not_read,
         killed_supervisor_of_workers,
         sleeps_are_in_time_while_parked,
         parked_loop_hears_its_sockets,
@@ -148,6 +149,20 @@ killed_starter(_Config) ->
     test_support:kill(whereis(py_event_worker_starter)),
     eventually(fun() -> is_pid(whereis(py_event_loop_pool)) andalso (catch sleeps()) =:= true end),
     _ = worker().
+
+%% Who was asked for a worker ends before it reads that: whoever waits gets one in another way.
+starter_that_did_not_read(_Config) ->
+    {ok, Loop} = py_nif:event_loop_new(),
+    {ok, {ReadFd, WriteFd}} = py_nif:create_test_pipe(),
+    {ok, FdRef} = py_nif:add_reader(Loop, ReadFd, 1),
+    ok = sys:suspend(py_event_worker_starter),
+    Poller = low_level_support:poller(Loop, infinity),
+    ok = application:stop(erlang_python),
+    {ok, 1} = py_nif:write_test_fd(WriteFd, <<"x">>),
+    ?assertEqual(1, low_level_support:polled(Poller)),
+    ok = py_nif:remove_reader(Loop, FdRef),
+    ok = low_level_support:close([ReadFd, WriteFd]),
+    ok = py_nif:event_loop_destroy(Loop).
 
 killed_supervisor_of_workers(_Config) ->
     _ = worker(),

@@ -7,7 +7,8 @@
 all() ->
     [
         closed_behind, closed_transport, out_of_descriptors, reset, half_close, byte_by_byte, never_reads,
-        many_connections, no_buffers, lossy_link, soak
+        many_connections, no_buffers, stale, stale_without_descriptors, threads_without_descriptors, high_poll_set,
+        lossy_link, soak
     ].
 
 suite() -> [{timetrap, {minutes, 4}}].
@@ -97,6 +98,72 @@ missing() ->
         {"nsenter", os:find_executable("nsenter") =/= false},
         {"ip", os:find_executable("ip") =/= false}
     ]].
+
+%% A descriptor was closed while a duplicate keeps the file open: the poll set is replaced, and the old one closed.
+stale(_) -> 0 = run(stale, [20]).
+
+stale_without_descriptors(_) -> true = run(stale_without_descriptors, []).
+
+%% No descriptor, so no thread either: the contexts that there are take the calls, tasks wait for a thread of their loop.
+threads_without_descriptors(_) ->
+    Environment = [{python_path, [folder()]}, {sandbox, #{limits => allow}}, {contexts, 4}],
+    ok = py_vm:run(?MODULE, run_threads_without_descriptors, [], #{env => Environment}).
+
+run_threads_without_descriptors() ->
+    %% What the code server would have to read then.
+    _ = [code:ensure_loaded(Module) || Module <- [py_event_loop, py_event_loop_pool, py_task, logger, logger_server]],
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{receiver => self()}}),
+    {ok, Taken} = py:call(faults, take_descriptors, []),
+    true = Taken > 0,
+    Callers = [spawn_monitor(fun() -> exit(py:call(math, sqrt, [16.0], #{}, 10000)) end) || _ <- lists:seq(1, 20)],
+    Answers = [receive {'DOWN', Monitor, process, Pid, Why} -> Why end || {Pid, Monitor} <- Callers],
+    %% All contexts are busy for a while.
+    ok = py:cast(time, sleep, [0.5]),
+    {Pid1, Monitor1} = spawn_monitor(fun() -> exit(py:call(math, sqrt, [16.0], #{}, 10000)) end),
+    Later = receive {'DOWN', Monitor1, process, Pid1, Why1} -> Why1 end,
+    Task = py_event_loop:create_task(math, sqrt, [16.0]),
+    Waits = py_event_loop:await(Task, 500),
+    {ok, none} = py:call(faults, give_descriptors, []),
+    Answered = py_event_loop:await(Task, 10000),
+    ok = logger:remove_handler(?MODULE),
+    {Later, Waits, Answered} = {{ok, 4.0}, {error, timeout}, {ok, 4.0}},
+    [{ok, 4.0}] = lists:usort(Answers),
+    %% The first failure of several in a row.
+    Logged = logged(0),
+    true = Logged >= 1 andalso Logged < 20,
+    ok.
+
+%% @private The handler of logger.
+log(#{msg := {"erlang_python: ~ts", [Text]}}, #{config := #{receiver := Receiver}}) -> Receiver ! {logged, Text};
+log(_, _) -> ok.
+
+logged(Count) ->
+    receive
+        {logged, _} -> logged(Count + 1)
+    after 0 -> Count
+    end.
+
+%% The VM learns the limit on descriptors when it starts, and waits for none above it.
+high_poll_set(_) ->
+    ok = py_vm:run(?MODULE, run_high_poll_set, [], #{
+        env => [{python_path, [folder()]}], descriptors => 256, timeout => 60000
+    }).
+
+run_high_poll_set() ->
+    {ok, none} = py:call(faults, take_descriptors_below, [300]),
+    {ok, Late} = py:call(faults, lateness, [], #{}, 30000),
+    true = Late < 2,
+    {ok, Loop} = py_nif:event_loop_new(),
+    {ok, {ReadFd, WriteFd}} = py_nif:create_test_pipe(),
+    {ok, Reader} = py_nif:add_reader(Loop, ReadFd, 1),
+    Self = self(),
+    spawn_link(fun() -> Self ! {polled, py_nif:poll_events(Loop, 20000)} end),
+    timer:sleep(200),
+    {ok, 1} = py_nif:write_test_fd(WriteFd, <<"x">>),
+    receive {polled, 1} -> ok after 10000 -> error(not_told) end,
+    ok = py_nif:remove_reader(Loop, Reader),
+    ok = py_nif:event_loop_destroy(Loop),
+    ok.
 
 %% The short form of `make soak'.
 soak(_) ->

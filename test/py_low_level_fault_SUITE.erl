@@ -8,7 +8,7 @@
 -import(test_support, [eventually/1, mailbox/0]).
 -import(low_level_support, [
     new_loop/0, ready_pipe/0, close/1,
-    pending/1, descriptors/1, open_descriptors/0, count_descriptors/0
+    pending/1, descriptors/1, open_descriptors/0, count_descriptors/0, poller/2, polled/1
 ]).
 
 all() ->
@@ -24,6 +24,8 @@ all() ->
         garbage_reference_unregisters,
         forgotten_loop_ends,
         destroyed_in_any_order,
+        dead_process_is_no_worker,
+        stale_registration,
         nobody_reads_and_nothing_spins,
         descriptors_are_returned
     ].
@@ -303,6 +305,48 @@ nobody_reads_and_nothing_spins(_Config) ->
     ok = py_nif:remove_writer(Loop, Writer),
     close([ReadFd, WriteFd]),
     ok = py_nif:event_loop_destroy(Loop).
+
+%% event_loop_set_worker/2 with a dead process changes nothing: the death of the worker that there is is noticed.
+dead_process_is_no_worker(_Config) ->
+    Loop = new_loop(),
+    {ok, {ReadFd, WriteFd}} = py_nif:create_test_pipe(),
+    {ok, Worker} = py_event_worker:start(<<"worker">>, Loop),
+    {ok, FdRef} = py_nif:add_reader(Loop, ReadFd, 1),
+    Dead = spawn(fun() -> ok end),
+    ok = test_support:kill(Dead),
+    ?assertEqual({error, esrch}, py_nif:event_loop_set_worker(Loop, Dead)),
+    Poller = poller(Loop, infinity),
+    ok = test_support:kill(Worker),
+    {ok, 1} = py_nif:write_test_fd(WriteFd, <<"x">>),
+    ?assertEqual(1, polled(Poller)),
+    ok = py_nif:remove_reader(Loop, FdRef),
+    close([ReadFd, WriteFd]),
+    ok = py_nif:event_loop_destroy(Loop).
+
+%% A reader is removed after its descriptor was closed, while a duplicate keeps the pipe open: the system goes on reporting
+%% it. Whoever finds that out has the poll set replaced, and the worker told of the new one.
+stale_registration(_Config) ->
+    Loop = new_loop(),
+    ok = py_nif:event_loop_set_worker(Loop, self()),
+    {ok, {ReadFd, WriteFd}} = py_nif:create_test_pipe(),
+    {ok, {OtherFd, OtherWriteFd}} = py_nif:create_test_pipe(),
+    {ok, Stale} = py_nif:add_reader(Loop, ReadFd, 1),
+    {ok, Duplicate} = py:call(os, dup, [ReadFd]),
+    {ok, FdRef} = py_nif:add_reader(Loop, OtherFd, 2),
+    close([ReadFd]),
+    ok = py_nif:remove_reader(Loop, Stale),
+    {ok, 1} = py_nif:write_test_fd(WriteFd, <<"x">>),
+    %% Not handled, as by a worker that is slow.
+    receive {select, Loop, descriptors, ready_input} -> ok end,
+    ?assertEqual(0, py_nif:poll_events(Loop, 0)),
+    {ok, 1} = py_nif:write_test_fd(OtherWriteFd, <<"x">>),
+    receive {select, Loop, descriptors, ready_input} -> ok after 10000 -> error(not_told) end,
+    ?assertEqual([{2, read}], py_nif:get_pending(Loop)),
+    {ok, none} = py:call(os, close, [Duplicate]),
+    ok = py_nif:remove_reader(Loop, FdRef),
+    close([WriteFd, OtherFd, OtherWriteFd]),
+    ok = py_nif:event_loop_destroy(Loop),
+    receive loop_closed -> ok end.
 
 descriptors_are_returned(_Config) ->
     Cycle = fun() ->

@@ -14,7 +14,7 @@ run(Module, Function, Arguments) ->
 %% Options: `env' (the application environment, a list of pairs), `os_env' (list of {Name, Value}), `erl' (more arguments
 %% of erl), `timeout' in milliseconds, `status' (the expected one, default 0), `answers' (default true: the VM must answer
 %% calls and tasks afterwards), `output' (true: `{Result, Output}' instead of the result), `within' (a program and its
-%% arguments that run erl).
+%% arguments that run erl), `descriptors' (the soft limit with which the VM starts).
 run(Module, Function, Arguments, Options) ->
     Folder = filename:join(["/tmp", "py_vm." ++ os:getpid() ++ "." ++ integer_to_list(erlang:unique_integer([positive]))]),
     ok = file:make_dir(Folder),
@@ -44,6 +44,9 @@ result({raised, Class, Reason, Stack}, Output, _) -> error({vm, Class, Reason, S
 tail(Output) ->
     binary:part(Output, byte_size(Output), -min(byte_size(Output), 3000)).
 
+within(#{descriptors := Limit}) -> ["sh", "-c", "ulimit -S -n " ++ integer_to_list(Limit) ++ " && exec \"$0\" \"$@\""];
+within(Options) -> maps:get(within, Options, []).
+
 execute(File, Options) ->
     Erl = filename:join([code:root_dir(), "bin", "erl"]),
     Paths = lists:append([["-pa", Path] || Path <- lists:reverse(code:get_path()), is_ours(Path)]),
@@ -51,7 +54,7 @@ execute(File, Options) ->
         ["-noshell", "+B", "-kernel", "logger_level", "error"] ++ maps:get(erl, Options, []) ++
             Paths ++ ["-run", "py_vm", "main", File],
     Environment = [{"ERL_CRASH_DUMP_SECONDS", "0"}, {"ERL_AFLAGS", false} | maps:get(os_env, Options, [])],
-    [Program | Before] = maps:get(within, Options, []) ++ [Erl],
+    [Program | Before] = within(Options) ++ [Erl],
     Port = open_port({spawn_executable, os:find_executable(Program)}, [
         {args, Before ++ Arguments}, {env, Environment}, exit_status, stderr_to_stdout, binary, use_stdio
     ]),

@@ -7,7 +7,11 @@ import os
 import resource
 import socket
 import struct
+import threading
+import time
 from typing import Any
+
+import erlang
 
 
 async def _within(awaitable: Any, seconds: float = 20.0) -> str:
@@ -55,6 +59,111 @@ async def closed_transport() -> str:
     server.close()
     # The socket object must not close somebody else's descriptor later.
     return result
+
+
+_taken: list[int] = []
+_limits: list[tuple[int, int]] = []
+
+
+def take_descriptors() -> int:
+    """Leaves the VM without a descriptor until :func:`give_descriptors`."""
+    _limits.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, _limits[-1][1]))
+    try:
+        while True:
+            _taken.append(os.dup(0))
+    except OSError:
+        return len(_taken)
+
+
+def give_descriptors() -> None:
+    while _taken:
+        os.close(_taken.pop())
+    resource.setrlimit(resource.RLIMIT_NOFILE, _limits.pop())
+
+
+def _poll_sets() -> int:
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.exists(link) and "eventpoll" in os.readlink(link) for link in links)
+
+
+def _stale() -> tuple[int, socket.socket]:
+    """A reader is removed after its descriptor was closed, while a duplicate keeps the socket open: the system goes on
+    reporting it. The duplicate and the peer."""
+    left, right = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(left.fileno(), lambda: None)
+    number = left.detach()
+    duplicate = os.dup(number)
+    os.close(number)
+    loop.remove_reader(number)
+    return duplicate, right
+
+
+async def stale(count: int) -> int:
+    """By how many poll sets a loop has grown that had to replace its own as often."""
+    before = _poll_sets()
+    for _ in range(count):
+        # Long enough to park.
+        await asyncio.sleep(0.02)
+        duplicate, right = _stale()
+        right.send(b"x")
+        await asyncio.sleep(0.02)
+        os.close(duplicate)
+        right.close()
+    return _poll_sets() - before
+
+
+async def stale_without_descriptors() -> bool:
+    """The poll set is to be replaced, and there is no descriptor for another one."""
+    loop = asyncio.get_running_loop()
+    duplicate, right = _stale()
+    other, peer = socket.socketpair()
+    other.setblocking(False)
+    take_descriptors()
+    try:
+        right.send(b"x")
+        await asyncio.sleep(0.1)
+        peer.send(b"y")
+        seen = await asyncio.wait_for(loop.sock_recv(other, 10), 10)
+    finally:
+        give_descriptors()
+    await asyncio.sleep(0.1)
+    os.close(duplicate)
+    for sock in (right, other, peer):
+        sock.close()
+    return seen == b"y"
+
+
+def take_descriptors_below(number: int) -> None:
+    """What is opened next has a higher number, which the VM may not have expected."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    while not _taken or _taken[-1] < number:
+        _taken.append(os.dup(0))
+
+
+def lateness() -> float:
+    """How late a new loop hears, while it is parked, that a socket can be read from."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        left, right = socket.socketpair()
+        left.setblocking(False)
+        sent = []
+
+        def send() -> None:
+            sent.append(time.monotonic())
+            right.send(b"x")
+
+        threading.Timer(0.2, send).start()
+        await asyncio.wait_for(loop.sock_recv(left, 1), 10)
+        left.close()
+        right.close()
+        return time.monotonic() - sent[0]
+
+    return erlang.run(main())
 
 
 async def out_of_descriptors() -> list[Any]:
