@@ -159,12 +159,24 @@ init(#{event_loop_pool_size := Size}) ->
     process_flag(trap_exit, true),
     %% One that was killed could not end its loops.
     lists:foreach(fun py_nif:event_loop_destroy/1, loops()),
-    try
-        Loops = [new_loop() || _ <- lists:seq(1, Size)],
-        persistent_term:put(?KEY, list_to_tuple(Loops)),
-        {ok, Loops}
+    case new_loops(Size, []) of
+        {ok, Loops} ->
+            persistent_term:put(?KEY, list_to_tuple(Loops)),
+            {ok, Loops};
+        {error, Reason} ->
+            {stop, Reason}
+    end.
+
+new_loops(0, Loops) ->
+    {ok, Loops};
+new_loops(Missing, Loops) ->
+    try new_loop() of
+        Loop -> new_loops(Missing - 1, [Loop | Loops])
     catch
-        throw:Reason -> {stop, Reason}
+        throw:Reason ->
+            %% terminate/2 is not called after this.
+            lists:foreach(fun py_nif:event_loop_destroy/1, Loops),
+            {error, Reason}
     end.
 
 new_loop() ->

@@ -14,6 +14,7 @@ all() ->
         restart_while_python_is_busy,
         remembered_contexts_survive_a_restart,
         threads_end_with_the_application,
+        failed_start_leaves_no_loops,
         bad_configuration,
         unknown_key,
         good_configuration,
@@ -111,6 +112,16 @@ threads_end_with_the_application(_Config) ->
     test_support:eventually(fun() -> threads() =< Before + 1 end).
 
 %%% Environment
+
+%% There are too few loops for the pool.
+failed_start_leaves_no_loops(_Config) ->
+    Loops = fun() -> maps:get(loops, py:memory()) end,
+    Before = Loops(),
+    ok = test_support:stop(),
+    [ok = application:set_env(erlang_python, Key, Value) || {Key, Value} <- [{event_loop_pool_size, 8}, {event_loop_limit, 6}]],
+    [{error, _} = application:ensure_all_started(erlang_python) || _ <- [1, 2, 3]],
+    ok = test_support:start(),
+    test_support:eventually(fun() -> Loops() =< Before end).
 
 bad_configuration(_Config) ->
     Bad = [
