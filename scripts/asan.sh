@@ -15,6 +15,8 @@ if [ ${#cases[@]} -eq 0 ]; then
         py_hostile_SUITE:run_exit py_hostile_SUITE:run_deep_terms py_hostile_SUITE:run_huge_results
         py_hostile_SUITE:run_imports py_hostile_SUITE:run_crowd py_hostile_SUITE:run_killed_callers
         py_hostile_SUITE:run_stop_under_load py_hostile_SUITE:run_killed_workers py_sandbox_SUITE:try_all
+        py_hostile_SUITE:run_closed_selector py_hostile_SUITE:run_replaced_keys py_hostile_SUITE:run_odd_futures
+        py_hostile_SUITE:run_vanishing_names py_hostile_SUITE:run_wrong_process py_hostile_SUITE:run_native_module
         py_interrupt_SUITE:run_only_the_task_meant py_interrupt_SUITE:run_replace_idle
         py_soak:short)
 fi
