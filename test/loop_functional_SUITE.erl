@@ -7,7 +7,7 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, on_erlang_event_loop/1]).
 
-suite() -> [{timetrap, {minutes, 12}}].
+suite() -> [{timetrap, {minutes, 20}}].
 
 all() -> [on_erlang_event_loop].
 
@@ -32,9 +32,9 @@ on_erlang_event_loop(Config) ->
         ok = peer:call(Peer, application, set_env, [erlang_python, python_path, [Tests]]),
         {ok, _} = peer:call(Peer, application, ensure_all_started, [erlang_python]),
         Arguments = [<<"erlang">>, unicode:characters_to_binary(Certificates)],
-        Options = #{timeout => 600000, traceback => true},
+        Options = #{timeout => 1100000, traceback => true},
         {ok, Result} = peer:call(
-            Peer, py, call, [run_functional, run_functional, Arguments, #{}, Options], 660000
+            Peer, py, call, [run_functional, run_functional, Arguments, #{}, Options], 1150000
         ),
         #{<<"passed">> := Passed, <<"failures">> := Failures} = Result,
         ct:pal("functional tests on ErlangEventLoop: ~p passed, ~p failed", [Passed, length(Failures)]),
