@@ -1,5 +1,5 @@
 # The two commands: `make run` and `make test`. Both install what is missing first (apt; elsewhere they say what).
-.PHONY: all run test conformance bench soak asan valgrind fuzz lint format clean
+.PHONY: all run test conformance bench soak property asan valgrind fuzz lint format clean
 
 all:
 	sh scripts/setup.sh run
@@ -33,6 +33,11 @@ bench:
 SECONDS ?= 60
 soak:
 	@sh scripts/soak.sh $(SECONDS)
+
+# The low-level calls in random order against a model, COMMANDS of them; see docs/robustness.md.
+COMMANDS ?= 100000
+property:
+	@sh scripts/property.sh $(COMMANDS)
 
 # The C parts with AddressSanitizer and UndefinedBehaviorSanitizer, in the VM.
 asan:

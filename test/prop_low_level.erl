@@ -10,7 +10,7 @@
 
 -import(proper_types, [oneof/1, frequency/1, range/2]).
 
--export([prop_low_level/0, run/1]).
+-export([prop_low_level/0, run/1, main/1, give_up/0]).
 -export([initial_state/0, command/1, precondition/2, postcondition/3, next_state/3]).
 -export([
     new_loop/1, destroy/2, start_worker/2, kill_worker/1, set_worker/3, add/5, remove/4, call_later/4, cancel_timer/3,
@@ -42,6 +42,50 @@ run(Commands) ->
     Counter = counters:new(1, []),
     persistent_term:put(?MODULE, Counter),
     run_until(Commands, Counter).
+
+%% @doc What `make property' runs: a line with the commands that were run, and with descriptors and memory before and
+%% after; the VM then ends, with status 0 if all went well. It is ended at the latest after two minutes and a minute more
+%% for every thousand commands.
+-spec main([string()]) -> no_return().
+main([Text]) ->
+    Commands = list_to_integer(Text),
+    {ok, _} = timer:apply_after(timer:minutes(2 + Commands div 1000), ?MODULE, give_up, []),
+    %% So that what is only made once is there.
+    Warm = run(500),
+    Before = footprint(),
+    Good = Warm andalso run(Commands),
+    After = footprint(),
+    io:format(user, "~n~b commands, ~ts; ~ts~n", [
+        counters:get(persistent_term:get(?MODULE), 1),
+        case Good of
+            true -> "all as the model says";
+            false -> "FAILED"
+        end,
+        lists:join(", ", [
+            io_lib:format("~ts ~b at the start and ~b at the end", [Name, Value, maps:get(Name, After)])
+         || {Name, Value} <- maps:to_list(Before)
+        ])
+    ]),
+    halt(
+        case Good of
+            true -> 0;
+            false -> 1
+        end
+    ).
+
+%% @private
+-spec give_up() -> no_return().
+give_up() ->
+    io:format(user, "~nFAILED: it takes too long~n", []),
+    halt(1).
+
+footprint() ->
+    erlang:garbage_collect(),
+    #{
+        "descriptors" => map_size(settled_descriptors()),
+        "MB of memory" => low_level_support:resident_megabytes(),
+        "processes" => erlang:system_info(process_count)
+    }.
 
 run_until(Commands, Counter) ->
     Size = 60,
