@@ -17,10 +17,11 @@ start_link() ->
 
 -spec init(pid()) -> no_return().
 init(Parent) ->
-    true = register(?MODULE, self()),
     %% Thousands of calls may wait here; they must not be copied by each garbage collection.
     _ = process_flag(message_queue_data, off_heap),
+    %% Before the name: whoever finds the successor of a server that died can rely on Python's calls reaching it.
     ok = py_nif:callback_server(self()),
+    true = register(?MODULE, self()),
     proc_lib:init_ack(Parent, {ok, self()}),
     loop(Parent).
 
