@@ -31,6 +31,7 @@ all() ->
         cancel_of_a_queued_task,
         cancel_of_a_finished_task,
         cancel_that_is_refused,
+        cancellations_at_once_are_not_lost,
         cancellations_pile_up_nowhere,
         caller_death_cancels,
         caller_death_lets_finish,
@@ -421,6 +422,23 @@ cancel_that_is_refused(_Config) ->
     timer:sleep(20),
     ok = py_event_loop:cancel(Ref),
     ?assertEqual({ok, <<"refused">>}, py_event_loop:await(Ref)).
+
+%% Each right after its task, while others cancel as well.
+cancellations_at_once_are_not_lost(_Config) ->
+    Pids = [
+        spawn_monitor(fun() ->
+            [
+                begin
+                    Ref = py_event_loop:create_task(asyncio, sleep, [3600]),
+                    ok = py_event_loop:cancel(Ref),
+                    {error, cancelled} = py_event_loop:await(Ref, 10000)
+                end
+             || _ <- lists:seq(1, 3000)
+            ]
+        end)
+     || _ <- lists:seq(1, 16)
+    ],
+    [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Monitor} <- Pids].
 
 %% Not with loops that have not started, either.
 cancellations_pile_up_nowhere(_Config) ->

@@ -82,7 +82,8 @@ rounds(Work, End, Counter) ->
 works() ->
     [
         fun nesting/0, fun mixed_threads/0, fun asynchronous/0, fun killed_callees/0, fun killed_callers/0,
-        fun timeouts/0, fun chains/0, fun sends/0, fun spawns/0
+        fun timeouts/0, fun chains/0, fun sends/0, fun spawns/0, fun crowd/0, fun named_contexts/0,
+        fun cut_chains/0, fun cancelled/0
     ].
 
 call(Function, Arguments) -> py:call('__main__', Function, Arguments).
@@ -133,8 +134,50 @@ spawns() ->
     {ok, none} = call(spawn_tell, [self()]),
     receive told -> ok; <<"told">> -> ok after 30000 -> exit(lost_task) end.
 
+%% Fifty chains at once; each answer is its own.
+crowd() ->
+    Self = self(),
+    Pids = [spawn_link(fun() -> Self ! {self(), N, call(nest, [N])} end) || N <- lists:seq(1, 50)],
+    [receive {Pid, N, Result} -> {ok, N} = Result end || Pid <- Pids].
+
+%% Chains on a context that each level names. (Two chains on several contexts could wait for each other.)
+named_contexts() ->
+    Depth = rand:uniform(60),
+    {ok, Depth} = named_call(rand:uniform(3), Depth).
+
+named_call(Context, Depth) ->
+    py:call(py:context(Context), '__main__', nest, [Depth, stress_named, Context]).
+
+%% A callback in the middle of a chain dies, at once or while Python runs for it; all levels above it hear of that.
+cut_chains() ->
+    Depth = 1 + rand:uniform(50),
+    At = rand:uniform(Depth) - 1,
+    {error, {<<"erlang.ErlangError">>, _}} = call(cut, [Depth, At, true]),
+    case call(cut, [Depth, At, false]) of
+        {ok, Depth} -> ok;
+        {error, {<<"erlang.ErlangError">>, _}} -> ok
+    end.
+
+cancelled() ->
+    Refs = [py_event_loop_pool:create_task('__main__', wait_for_ever, []) || _ <- lists:seq(1, 20)],
+    timer:sleep(rand:uniform(5)),
+    [ok = py_event_loop_pool:cancel(Ref) || Ref <- Refs],
+    Results = py_event_loop_pool:await_all(Refs, ?STEP_LIMIT),
+    [{error, cancelled}] = lists:usort(Results).
+
 register_all() ->
     ok = py_callback:register(stress_nest, fun([N]) -> {ok, V} = call(nest, [N]), V end),
+    ok = py_callback:register(stress_named, fun([N, Context]) -> {ok, V} = named_call(Context, N), V end),
+    ok = py_callback:register(stress_cut, fun
+        ([At, At, true]) ->
+            exit(self(), kill);
+        ([N, At, AtOnce]) ->
+            Self = self(),
+            _ = N =:= At andalso spawn(fun() -> timer:sleep(rand:uniform(3) - 1), exit(Self, kill) end),
+            {ok, V} = call(cut, [N, At, AtOnce]),
+            V
+    end),
+    ok = py_callback:register(stress_never, fun([]) -> timer:sleep(100) end),
     ok = py_callback:register(stress_delayed, fun([X, Milliseconds]) -> timer:sleep(Milliseconds), X end),
     ok = py_callback:register(stress_identity, fun([X]) -> X end),
     ok = py_callback:register(stress_kill, fun([]) -> exit(self(), kill) end),
@@ -164,8 +207,14 @@ python() ->
 import asyncio, random, threading
 import erlang
 
-def nest(n):
-    return 0 if n <= 0 else erlang.call('stress_nest', n - 1) + 1
+def nest(n, name='stress_nest', *context):
+    return 0 if n <= 0 else erlang.call(name, n - 1, *context) + 1
+
+def cut(n, at, at_once):
+    return 0 if n <= 0 else erlang.call('stress_cut', n - 1, at, at_once) + 1
+
+async def wait_for_ever():
+    await asyncio.gather(*(erlang.async_call('stress_never') for _ in range(3)), asyncio.sleep(3600))
 
 def delayed(ms):
     return erlang.call('stress_delayed', ms, ms)
