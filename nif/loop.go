@@ -43,6 +43,7 @@ type eventLoop struct {
 	average   atomic.Int64
 	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
 	stackSize atomic.Int64
+	owner     atomic.Pointer[C.ErlNifPid] // who is told when the thread ends unasked
 	driven    atomic.Bool
 	told      atomic.Bool // task_ready was sent to the worker, and process_ready_tasks was not called
 

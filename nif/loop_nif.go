@@ -39,7 +39,8 @@ func core_event_loop_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 	return makeOk(env, l.term(env))
 }
 
-// core_event_loop_start(Loop) lets the loop have a thread that drives it, from its first task on.
+// core_event_loop_start(Loop) lets the loop have a thread that drives it, from its first task on. When that ends although
+// nobody asked it to, because Python code took the loop apart, the caller gets {event_loop_ended, Loop}.
 //
 //export core_event_loop_start
 func core_event_loop_start(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -52,7 +53,9 @@ func core_event_loop_start(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (
 	if l == nil || current == nil {
 		return makeError(env, C.atoms.closed)
 	}
-	if err := l.start(current.config.stackSize); err != nil {
+	var owner C.ErlNifPid
+	C.enif_self(env, &owner)
+	if err := l.start(current.config.stackSize, owner); err != nil {
 		return makeError(env, C.atoms.closed)
 	}
 	return C.atoms.ok

@@ -1,6 +1,7 @@
 package main
 
 /*
+#include "atoms.h"
 #include "loop_thread.h"
 #include <erl_nif.h>
 #include <stdint.h>
@@ -17,8 +18,9 @@ import (
 )
 
 // start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
-// nothing. It lives until it is destroyed from now on. No error if it was called before. Called by a NIF.
-func (l *eventLoop) start(stackSize int64) error {
+// nothing. It lives until it is destroyed from now on; when its thread ends before, owner is told. No error if it was
+// called before. Called by a NIF.
+func (l *eventLoop) start(stackSize int64, owner C.ErlNifPid) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed.Load() || l.destroyed.Load() {
@@ -29,6 +31,7 @@ func (l *eventLoop) start(stackSize int64) error {
 		l.held = true
 		C.enif_keep_resource(unsafe.Pointer(l.resource))
 	}
+	l.owner.CompareAndSwap(nil, &owner)
 	l.stackSize.Store(stackSize)
 	return nil
 }
@@ -88,14 +91,29 @@ func (l *eventLoop) startThreadAgain() {
 // run is the life of the loop's thread: loop_thread_run makes an ErlangEventLoop on this loop and runs it until the loop
 // is asked to stop.
 func (l *eventLoop) run(thread *pythonThread) {
+	// Whoever closes the loop lets go of the resource.
+	C.enif_keep_resource(unsafe.Pointer(l.resource))
+	defer C.enif_release_resource(unsafe.Pointer(l.resource))
 	l.cameBack.Store(pollset.Now())
 	l.awake.Store(true)
 	if err := thread.attach(); err != nil {
 		logEvent(err.Error())
-		l.close()
-		return
+	} else {
+		C.loop_thread_run(thread.state, C.uint64_t(thread.handle), C.uint64_t(l.handle))
+		defer thread.detach()
 	}
-	C.loop_thread_run(thread.state, C.uint64_t(thread.handle), C.uint64_t(l.handle))
 	l.close()
-	thread.detach()
+	// Coroutines that nobody steps any more would be answered when Python frees them, if it ever does.
+	l.answerAll(C.atoms.closed)
+	if owner := l.owner.Load(); owner != nil && !l.stopAsked.Load() {
+		l.tellOwner(*owner)
+	}
+}
+
+// tellOwner sends {event_loop_ended, Loop} to the process that started the loop, since nobody asked it to end.
+func (l *eventLoop) tellOwner(owner C.ErlNifPid) {
+	if env := C.enif_alloc_env(); env != nil {
+		C.enif_send(nil, &owner, env, makeTuple2(env, makeAtom(env, "event_loop_ended"), l.term(env)))
+		C.enif_free_env(env)
+	}
 }

@@ -347,7 +347,9 @@ func core_process_ready_tasks(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM
 		if current == nil {
 			return makeError(env, makeAtom(env, "not_started"))
 		}
-		if err := l.start(current.config.stackSize); err != nil {
+		var owner C.ErlNifPid
+		C.enif_self(env, &owner)
+		if err := l.start(current.config.stackSize, owner); err != nil {
 			return posixError(env, errEnded)
 		}
 		l.told.Store(false)

@@ -7,12 +7,15 @@
 
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/0]).
 -export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
 -export([get_loop/0, info/0, info/1]).
 -export([run_on/5, create_task_on/6, spawn_task_on/5, task_flags/1]).
--export([init/1, handle_call/3, handle_cast/2, terminate/2]).
+-export([new_loop/0, ended/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([options/0, task_options/0, loop_info/0]).
 
@@ -241,6 +244,23 @@ spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
         error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.
 
+%% @private A loop whose thread starts with its first task. The caller owns it: {event_loop_ended, Loop} comes when it
+%% ends unasked.
+-spec new_loop() -> {ok, py_nif:event_loop()} | {error, term()}.
+new_loop() ->
+    case py_nif:event_loop_new() of
+        {ok, Loop} ->
+            ok = py_nif:event_loop_start(Loop),
+            {ok, Loop};
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+%% @private
+-spec ended(module()) -> ok.
+ended(Owner) ->
+    ?LOG_ERROR("an event loop of ~ts was taken apart by Python code; another one is in its place", [Owner]).
+
 loop() ->
     case persistent_term:get(?KEY, undefined) of
         undefined -> error({not_started, erlang_python});
@@ -254,14 +274,19 @@ loop() ->
 init([]) ->
     process_flag(trap_exit, true),
     ok = end_predecessor(persistent_term:get(?KEY, none)),
-    case py_nif:event_loop_new() of
+    case begin_loop() of
+        {ok, Loop} -> {ok, Loop};
+        {error, Reason} -> {stop, Reason}
+    end.
+
+begin_loop() ->
+    case new_loop() of
         {ok, Loop} ->
-            ok = py_nif:event_loop_start(Loop),
             ok = py_nif:event_loop_default(Loop),
             persistent_term:put(?KEY, Loop),
             {ok, Loop};
         {error, Reason} ->
-            {stop, Reason}
+            {error, Reason}
     end.
 
 %% One that was killed could not end its loop; who waits for its tasks is answered `{error, closed}'.
@@ -276,6 +301,17 @@ handle_call(_Request, _From, Loop) ->
 %% @private
 -spec handle_cast(term(), State) -> {noreply, State}.
 handle_cast(_Message, Loop) ->
+    {noreply, Loop}.
+
+%% @private
+-spec handle_info(term(), State) -> {noreply, State} | {stop, term(), State} when State :: py_nif:event_loop().
+handle_info({event_loop_ended, Loop}, Loop) ->
+    ok = ended(?MODULE),
+    case begin_loop() of
+        {ok, New} -> {noreply, New};
+        {error, Reason} -> {stop, Reason, Loop}
+    end;
+handle_info(_Message, Loop) ->
     {noreply, Loop}.
 
 %% @private

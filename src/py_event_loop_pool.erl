@@ -10,7 +10,7 @@
 -export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
 -export([get_loop/0, info/0, info/1, get_stats/0, loops/0, restart_loop/1]).
--export([init/1, handle_call/3, handle_cast/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(KEY, {?MODULE, loops}).
 -define(RESTARTS, {?MODULE, restarts}).
@@ -100,8 +100,8 @@ info() ->
 info(Loop) ->
     py_event_loop:info(Loop).
 
-%% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often {@link restart_loop/1}
-%% replaced one, and how many threads of replaced loops have not ended (yet).
+%% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often a loop
+%% was replaced, and how many threads of replaced loops have not ended (yet).
 -spec get_stats() ->
     #{
         num_loops := non_neg_integer(),
@@ -170,41 +170,37 @@ init(#{event_loop_pool_size := Size}) ->
 new_loops(0, Loops) ->
     {ok, Loops};
 new_loops(Missing, Loops) ->
-    try new_loop() of
-        Loop -> new_loops(Missing - 1, [Loop | Loops])
-    catch
-        throw:Reason ->
+    case py_event_loop:new_loop() of
+        {ok, Loop} ->
+            new_loops(Missing - 1, [Loop | Loops]);
+        {error, Reason} ->
             %% terminate/2 is not called after this.
             lists:foreach(fun py_nif:event_loop_destroy/1, Loops),
             {error, Reason}
     end.
 
-new_loop() ->
-    case py_nif:event_loop_new() of
-        {ok, Loop} ->
-            ok = py_nif:event_loop_start(Loop),
-            Loop;
-        {error, Reason} ->
-            throw(Reason)
-    end.
-
 %% @private
 -spec handle_call(term(), gen_server:from(), [py_nif:event_loop()]) ->
     {reply, ok | {error, term()}, [py_nif:event_loop()]}.
-handle_call({restart_loop, Index}, _From, Loops) when is_integer(Index), Index > 0, Index =< length(Loops) ->
-    replace(lists:nth(Index, Loops), Loops);
-handle_call({restart_loop, Loop}, _From, Loops) ->
-    case lists:member(Loop, Loops) of
-        true -> replace(Loop, Loops);
-        false -> {reply, {error, not_found}, Loops}
+handle_call({restart_loop, Index}, From, Loops) when is_integer(Index), Index > 0, Index =< length(Loops) ->
+    handle_call({restart_loop, lists:nth(Index, Loops)}, From, Loops);
+handle_call({restart_loop, Old}, _From, Loops) ->
+    case lists:member(Old, Loops) andalso replace(Old, Loops) of
+        false ->
+            {reply, {error, not_found}, Loops};
+        {ok, Replaced} ->
+            %% The new loop is in place before the old one refuses tasks.
+            ok = py_nif:event_loop_abandon(Old),
+            {reply, ok, Replaced};
+        {error, Reason} ->
+            {reply, {error, Reason}, Loops}
     end;
 handle_call(_Request, _From, Loops) ->
     {reply, {error, unknown_call}, Loops}.
 
-%% The new loop is in place before the old one refuses tasks.
 replace(Old, Loops) ->
-    try new_loop() of
-        New ->
+    case py_event_loop:new_loop() of
+        {ok, New} ->
             Replaced = [
                 case Loop of
                     Old -> New;
@@ -214,15 +210,29 @@ replace(Old, Loops) ->
             ],
             persistent_term:put(?KEY, list_to_tuple(Replaced)),
             persistent_term:put(?RESTARTS, persistent_term:get(?RESTARTS, 0) + 1),
-            ok = py_nif:event_loop_abandon(Old),
-            {reply, ok, Replaced}
-    catch
-        throw:Reason -> {reply, {error, Reason}, Loops}
+            {ok, Replaced};
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 %% @private
 -spec handle_cast(term(), State) -> {noreply, State}.
 handle_cast(_Message, Loops) ->
+    {noreply, Loops}.
+
+%% @private
+-spec handle_info(term(), State) -> {noreply, State} | {stop, term(), State} when State :: [py_nif:event_loop()].
+handle_info({event_loop_ended, Loop}, Loops) ->
+    case lists:member(Loop, Loops) andalso replace(Loop, Loops) of
+        false ->
+            {noreply, Loops};
+        {ok, Replaced} ->
+            ok = py_event_loop:ended(?MODULE),
+            {noreply, Replaced};
+        {error, Reason} ->
+            {stop, Reason, Loops}
+    end;
+handle_info(_Message, Loops) ->
     {noreply, Loops}.
 
 %% @private

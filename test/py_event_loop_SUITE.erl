@@ -56,6 +56,7 @@ all() ->
         a_million_at_once,
         info,
         killed_owner,
+        loop_that_python_took_apart_is_replaced,
         restart_of_the_application
     ].
 
@@ -110,6 +111,9 @@ define() ->
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 return 'refused'
+
+        async def tasks_take_apart():
+            asyncio.get_running_loop()._selector.close()
 
         def tasks_future(value):
             future = asyncio.get_running_loop().create_future()
@@ -702,6 +706,18 @@ info(_Config) ->
     ?assertError(badarg, py_event_loop:info(make_ref())).
 
 %%% Supervision
+
+%% Everybody who waits is told, the coroutines that nobody steps any more included.
+loop_that_python_took_apart_is_replaced(_Config) ->
+    {ok, Loop} = py_event_loop:get_loop(),
+    Waiting = [py_event_loop:create_task('__main__', tasks_sleep, [60]) || _ <- lists:seq(1, 20)],
+    eventually(fun() -> running() =:= 20 end),
+    _ = run(tasks_take_apart, []),
+    ?assertEqual([{error, closed} || _ <- Waiting], py_event_loop:await_all(Waiting)),
+    eventually(fun() -> py_event_loop:get_loop() =/= {ok, Loop} end),
+    ?assertEqual({error, closed}, py_event_loop:info(Loop)),
+    ?assertEqual({ok, 4.0}, py_event_loop:run(math, sqrt, [16.0])),
+    ?assertEqual({ok, <<"slept">>}, py_event_loop:run(asyncio, sleep, [0.01, slept])).
 
 killed_owner(_Config) ->
     {ok, Before} = py_event_loop:get_loop(),

@@ -33,6 +33,7 @@ all() ->
         interrupted_loop_cleans_up,
         restarts_at_the_moment_of_the_interrupt,
         restart_of_what_is_no_loop,
+        loop_that_python_took_apart_is_replaced,
         killed_pool,
         killed_worker_loses_no_task
     ].
@@ -86,6 +87,9 @@ define() ->
         def pool_block(seconds):
             time.sleep(seconds)
             return 'blocked'
+
+        async def pool_take_apart():
+            asyncio.get_running_loop()._selector.close()
 
         def pool_spin():
             while True:
@@ -143,7 +147,8 @@ documented_stats(_Config) ->
 %% Whatever py_event_loop offers, the pool does too, with the same arguments.
 same_calls_as_the_loop(_Config) ->
     Internal = [{start_link, 0}, {init, 1}, {handle_call, 3}, {handle_cast, 2}, {terminate, 2}, {module_info, 0},
-        {module_info, 1}, {run_on, 5}, {create_task_on, 6}, {spawn_task_on, 5}, {task_flags, 1}],
+        {module_info, 1}, {run_on, 5}, {create_task_on, 6}, {spawn_task_on, 5}, {task_flags, 1}, {new_loop, 0},
+        {ended, 1}, {handle_info, 2}],
     Calls = py_event_loop:module_info(exports) -- Internal,
     ?assert(lists:member({info, 1}, Calls)),
     ?assertEqual([], Calls -- py_event_loop_pool:module_info(exports)),
@@ -442,6 +447,20 @@ restart_of_what_is_no_loop(_Config) ->
     ?assertEqual({error, not_started}, py_event_loop_pool:get_loop()).
 
 %%% Supervision
+
+loop_that_python_took_apart_is_replaced(_Config) ->
+    {ok, Loop} = py_event_loop_pool:get_loop(),
+    #{restarts := Restarts} = py_event_loop_pool:get_stats(),
+    Others = py_event_loop_pool:loops() -- [Loop],
+    Waiting = py_event_loop_pool:create_task('__main__', pool_sleep, [60]),
+    eventually(fun() -> {ok, #{running := R}} = py_event_loop:info(Loop), R =:= 1 end),
+    _ = py_event_loop_pool:run('__main__', pool_take_apart, []),
+    ?assertEqual({error, closed}, py_event_loop_pool:await(Waiting)),
+    eventually(fun() -> py_event_loop_pool:get_loop() =/= {ok, Loop} end),
+    ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])),
+    ?assertEqual([], Others -- py_event_loop_pool:loops()),
+    ?assertEqual(Restarts + 1, maps:get(restarts, py_event_loop_pool:get_stats())),
+    ?assertMatch(#{num_loops := 4, abandoned := 0}, py_event_loop_pool:get_stats()).
 
 killed_pool(_Config) ->
     Old = py_event_loop_pool:loops(),
