@@ -100,8 +100,8 @@ info() ->
 info(Loop) ->
     py_event_loop:info(Loop).
 
-%% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often a loop
-%% was replaced, and how many threads of replaced loops have not ended (yet).
+%% @doc The number of loops, what each of them does ({@link py_event_loop:info/1}), how often a loop was replaced, and
+%% how many threads of replaced loops have not ended (yet).
 -spec get_stats() ->
     #{
         num_loops := non_neg_integer(),
@@ -125,8 +125,8 @@ get_stats() ->
 %%
 %% A thread cannot be ended from outside. It is asked to end, and Python code that it runs is interrupted by a
 %% SystemExit a second later, and twice more if it catches that; one that is inside a C function that does not return
-%% stays, with the descriptors that it uses, and is counted in {@link get_stats/0}. A thread that does not even release the GIL there stops all of Python,
-%% which no new loop can help.
+%% stays, with the descriptors that it uses, and is counted in {@link get_stats/0}. A thread that does not even release
+%% the GIL there stops all of Python, which no new loop can help.
 -spec restart_loop(pos_integer() | py_nif:event_loop()) -> ok | {error, not_found | not_started | inet:posix()}.
 restart_loop(IndexOrLoop) when is_integer(IndexOrLoop); is_reference(IndexOrLoop) ->
     try

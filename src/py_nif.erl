@@ -149,8 +149,8 @@ event_loop_new() -> ?NOT_LOADED.
 -spec event_loop_destroy(event_loop()) -> ok.
 event_loop_destroy(_Loop) -> ?NOT_LOADED.
 
-%% @private Lets the loop have a thread that drives it, from its first task on.
-%% @private When the loop ends unasked, because Python code took it apart, the caller gets {event_loop_ended, Loop}.
+%% @private Lets the loop have a thread that drives it, from its first task on. When that ends unasked, because Python
+%% code took the loop apart, the caller gets {event_loop_ended, Loop}.
 -spec event_loop_start(event_loop()) -> ok | {error, term()}.
 event_loop_start(_Loop) -> ?NOT_LOADED.
 
