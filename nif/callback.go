@@ -133,8 +133,8 @@ func (p *pendingCall) finish(id uint64, status C.answer_status, term C.ERL_NIF_T
 	return p.task
 }
 
-// resolve brings the answer to the future: as a task of our loop, which runs it among the others, or through the main
-// thread to a loop that is not ours.
+// resolve brings the answer to the future: as a task of our loop, which runs it among the others, or through a thread of
+// our own to a loop that is not ours.
 func (p *pendingCall) resolve(status C.answer_status, term C.ERL_NIF_TERM) {
 	if l := loops.Get(p.loop); l != nil {
 		if t := tasks.get(); t != nil {
@@ -149,8 +149,8 @@ func (p *pendingCall) resolve(status C.answer_status, term C.ERL_NIF_TERM) {
 	env := C.enif_alloc_env()
 	copied := C.enif_make_copy(env, term)
 	future := p.future
-	python.onMain(func() {
-		C.callback_resolve_threadsafe(python.main.state, future, C.int(status), env, copied)
+	errands.do(func(state unsafe.Pointer) {
+		C.callback_resolve_threadsafe(state, future, C.int(status), env, copied)
 	})
 }
 
@@ -223,7 +223,7 @@ func core_call_forget(id C.uint64_t) C.bool {
 
 // dropLater gives up a reference to a Python object, soon. Safe on any thread, with or without the GIL.
 func dropLater(object unsafe.Pointer) {
-	python.onMain(func() { C.callback_drop(python.main.state, object) })
+	errands.do(func(state unsafe.Pointer) { C.callback_drop(state, object) })
 }
 
 //export core_callback_known

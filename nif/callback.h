@@ -39,7 +39,7 @@ void answer_reset(answer *a);
 
 void answer_free(answer *a);
 
-/* ---- Jobs of the main thread; they take and release the GIL of thread_state ---- */
+/* ---- Jobs of a thread of their own; they take and release the GIL of thread_state ---- */
 
 /* Gives up a reference to a Python object. */
 void callback_drop(void *thread_state, void *object);

@@ -9,53 +9,9 @@ package main
 import "C"
 
 import (
-	"sync"
 	"time"
 	"unsafe"
 )
-
-// interrupter is the thread that raises exceptions in others. It takes the GIL for that, and may wait long for it when
-// a C function keeps it, so it is not the main thread, which has other things to do.
-type interrupter struct {
-	mu      sync.Mutex
-	started bool
-	jobs    chan func(state unsafe.Pointer)
-}
-
-// interruptBacklog bounds the jobs that wait; what a thread that nobody lets run was asked more often is dropped.
-const interruptBacklog = 1024
-
-var interrupts = interrupter{jobs: make(chan func(unsafe.Pointer), interruptBacklog)}
-
-// do has the interrupter run a job with its PyThreadState, soon. Any thread.
-func (i *interrupter) do(job func(state unsafe.Pointer)) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !i.started {
-		if _, err := startThread(interrupterStack, i.run); err != nil {
-			logEvent(err.Error())
-			return
-		}
-		i.started = true
-	}
-	select {
-	case i.jobs <- job:
-	default:
-	}
-}
-
-// interrupterStack is enough for a thread that runs no Python code, destructors that happen on it aside.
-const interrupterStack = 8 << 20
-
-func (i *interrupter) run(thread *pythonThread) {
-	if err := thread.attach(); err != nil {
-		logEvent(err.Error())
-		return
-	}
-	for job := range i.jobs {
-		runJob(func() { job(thread.state) })
-	}
-}
 
 // interruptTask raises KeyboardInterrupt in the task of that id, if a thread runs it. It takes effect when the code next
 // runs a bytecode, so not while it is inside a C function other than ours that wait. Any thread.

@@ -179,7 +179,7 @@ func (p *pythonRuntime) runMain(t *pythonThread, config configuration) {
 }
 
 func runJob(job func()) {
-	defer guardCallback("a job of the main thread")
+	defer guardCallback("a job")
 	job()
 }
 

@@ -109,7 +109,7 @@ threads_end_with_the_application(_Config) ->
     ],
     ok = test_support:start(),
     works(),
-    test_support:eventually(fun() -> threads() =< Before + 1 end).
+    test_support:eventually(fun() -> threads() =< Before + 2 end).
 
 %%% Environment
 
@@ -277,7 +277,7 @@ killed_loops_are_replaced(_Config) ->
      || Name <- [py_event_loop, py_event_loop_pool, py_event_loop]
     ],
     ?assertMatch({error, _}, py_event_loop:await(Waiting, 10000)),
-    test_support:eventually(fun() -> threads() =< Before + 1 end).
+    test_support:eventually(fun() -> threads() =< Before + 2 end).
 
 %%% Facts
 
@@ -336,8 +336,8 @@ queued(Context) ->
     {ok, #{queued := Number}} = py_nif:context_info(Context),
     Number.
 
-%% Without those of contexts, of which a call may find another one free and start one more. The thread that delivers
-%% interrupts is started when it is first needed: one more is no leak.
+%% Without those of contexts, of which a call may find another one free and start one more. The two job threads of the
+%% core are started when they are first needed: two more are no leak.
 threads() ->
     {ok, #{threads := Number, contexts := Contexts}} = py:info(),
     Number - length(Contexts).

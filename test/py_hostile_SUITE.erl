@@ -9,7 +9,7 @@
 %% A case is run_<name>/0 in the fresh VM.
 cases() ->
     [
-        recursion, deep_terms, exit, exceptions, destructors, values, exhausted_memory, busy_call, busy_task,
+        recursion, deep_terms, exit, exceptions, destructors, blocking_destructor, values, exhausted_memory, busy_call, busy_task,
         busy_callback, blocked_call, generators, threads_at_stop, run_in_task, close_loop, stop_loop, cancel_all,
         broken_loop, replaced_internals, broken_asyncio, broken_modules, broken_builtins, closed_outputs, imports,
         crowd, killed_callers, stop_under_load, killed_workers, huge_results, refuses_cancel, closed_selector,
@@ -136,6 +136,20 @@ run_destructors() ->
         {error, timeout} -> ok;
         {error, {'TypeError', _}} -> ok
     end,
+    ok.
+
+blocking_destructor(_) -> run(blocking_destructor).
+
+%% Of an object that the core gives up, because nobody waits for the chain that has it: the application can be stopped
+%% and started all the same.
+run_blocking_destructor() ->
+    Caller = spawn(fun() -> py:call(odd, chain_of_blocking, []) end),
+    timer:sleep(200),
+    exit(Caller, kill),
+    {ok, true} = py:call(odd, blocked_destructor, [], #{}, #{timeout => 30000, context => any}),
+    restart(),
+    {ok, 4.0} = py:call(math, sqrt, [16.0]),
+    {ok, 4.0} = py_event_loop:run(math, sqrt, [16.0]),
     ok.
 
 %% ---- values

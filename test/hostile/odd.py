@@ -70,6 +70,36 @@ def leave_in_destructor() -> str:
     return "alive"
 
 
+class Blocking:
+    """Its destructor does not come back."""
+
+    def __del__(self) -> None:
+        _blocked.set()
+        threading.Event().wait()
+
+
+_blocked = threading.Event()
+
+
+def chain_of_blocking(_last: Any = None) -> Any:
+    """A chain without end, each step with an object whose destructor blocks as its argument."""
+    import erlang
+
+    time.sleep(0.01)
+    return erlang.schedule_py(__name__, "chain_of_kept", [Blocking()])
+
+
+def chain_of_kept(kept: Any) -> Any:
+    import erlang
+
+    time.sleep(0.01)
+    return erlang.schedule_py(__name__, "chain_of_kept", [kept])
+
+
+def blocked_destructor() -> bool:
+    return _blocked.wait(20)
+
+
 class Endless:
     def __del__(self) -> None:
         Endless()
