@@ -132,7 +132,7 @@ survives_restarts(_) ->
 restart(Name) ->
     Pid = whereis(Name),
     exit(Pid, kill),
-    wait_until(fun() -> is_pid(whereis(Name)) andalso whereis(Name) =/= Pid end).
+    wait_until(fun() -> not lists:member(whereis(Name), [Pid, undefined]) end).
 
 wait_until(Condition) ->
     case Condition() of
