@@ -20,17 +20,9 @@ all() -> cases().
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-env() ->
-    [
-        {python_path, [filename:join(filename:dirname(code:which(?MODULE)), "hostile")]},
-        {event_loop_pool_size, 2}
-    ].
-
 run(Case) -> run(Case, #{}).
 
-run(Case, Options) ->
-    Function = list_to_atom("run_" ++ atom_to_list(Case)),
-    ok = py_vm:run(?MODULE, Function, [], maps:merge(#{env => env()}, Options)).
+run(Case, Options) -> ok = py_vm:run_case(?MODULE, Case, Options).
 
 %% ---- recursion
 
@@ -192,7 +184,7 @@ run_huge_results() ->
     1000 = length(Rows),
     ok.
 
-exhausted_memory(_) -> run(exhausted_memory, #{env => [{sandbox, #{limits => allow}} | env()]}).
+exhausted_memory(_) -> run(exhausted_memory, #{env => [{sandbox, #{limits => allow}} | py_vm:hostile_env()]}).
 
 run_exhausted_memory() ->
     {ok, Seen} = py:call(odd, exhaust, [256 * 1024 * 1024], #{}, 60000),
@@ -476,7 +468,7 @@ run_killed_workers() ->
                     ok;
                 Pid ->
                     exit(Pid, kill),
-                    wait_until(fun() -> is_pid(whereis(Name)) andalso whereis(Name) =/= Pid end),
+                    wait_until(fun() -> not lists:member(whereis(Name), [Pid, undefined]) end),
                     wait_until(fun() -> works() end)
             end
         end,

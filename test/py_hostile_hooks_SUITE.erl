@@ -12,17 +12,9 @@ all() ->
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-env() ->
-    [
-        {python_path, [filename:join(filename:dirname(code:which(?MODULE)), "hostile")]},
-        {event_loop_pool_size, 2}
-    ].
-
 run(Case) -> run(Case, #{}).
 
-run(Case, Options) ->
-    Function = list_to_atom("run_" ++ atom_to_list(Case)),
-    ok = py_vm:run(?MODULE, Function, [], maps:merge(#{env => env()}, Options)).
+run(Case, Options) -> ok = py_vm:run_case(?MODULE, Case, Options).
 
 is_answer({ok, _}) -> true;
 is_answer({error, timeout}) -> false;
@@ -214,7 +206,7 @@ run_interpreters() ->
     ok.
 
 thread_without_memory(_) ->
-    run(thread_without_memory, #{env => [{python_memory_limit, 100000000}, {contexts, 40} | env()]}).
+    run(thread_without_memory, #{env => [{python_memory_limit, 100000000}, {contexts, 40} | py_vm:hostile_env()]}).
 
 %% CPython ends the process when it gets no memory for the state of a thread: contexts and loops that start while
 %% Python's memory is used up get theirs all the same.

@@ -12,17 +12,9 @@ all() ->
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-env() ->
-    [
-        {python_path, [filename:join(filename:dirname(code:which(?MODULE)), "hostile")]},
-        {event_loop_pool_size, 2}
-    ].
-
 run(Case) -> run(Case, #{}).
 
-run(Case, Options) ->
-    Function = list_to_atom("run_" ++ atom_to_list(Case)),
-    ok = py_vm:run(?MODULE, Function, [], maps:merge(#{env => env()}, Options)).
+run(Case, Options) -> ok = py_vm:run_case(?MODULE, Case, Options).
 
 names(Module, Kind) ->
     {ok, Names} = py:call(Module, names, [Kind]),

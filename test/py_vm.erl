@@ -1,7 +1,7 @@
 %% @doc Runs a test case in an Erlang VM of its own, which has to answer afterwards and then stop with status 0.
 -module(py_vm).
 
--export([run/3, run/4, main/1, answers/0]).
+-export([run/3, run/4, run_case/3, hostile_env/0, main/1, answers/0]).
 
 -define(TIMEOUT, 120000).
 
@@ -36,6 +36,18 @@ run(Module, Function, Arguments, Options) ->
         {error, enoent} when Expected =/= 0 -> Output;
         {error, enoent} -> error({vm, Module, Function, [no_result, {output, tail(Output)}]})
     end.
+
+%% @doc Runs run_<Case>/0 of a suite, in a VM whose Python finds the modules of the folder hostile.
+run_case(Suite, Case, Options) ->
+    Function = list_to_atom("run_" ++ atom_to_list(Case)),
+    run(Suite, Function, [], maps:merge(#{env => hostile_env()}, Options)).
+
+%% @doc The application environment of such a VM.
+hostile_env() ->
+    [
+        {python_path, [filename:join(filename:dirname(code:which(?MODULE)), "hostile")]},
+        {event_loop_pool_size, 2}
+    ].
 
 result({ok, Value}, Output, true) -> {Value, Output};
 result({ok, Value}, _, false) -> Value;
