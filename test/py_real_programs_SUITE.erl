@@ -158,8 +158,9 @@ aiohttp_streaming_download(Config) ->
 aiohttp_slow_reader(Config) ->
     File = private(Config, "slow"),
     with_aiohttp(Config, fun(Port) ->
-        {0, <<>>} = curl(["--limit-rate", "4M", "-o", File, url(Port, "/download/192")]),
-        ?assertEqual(hex(crypto:hash(sha256, downloaded(192))), digest_of_file(File)),
+        %% Several times what the system buffers for a connection.
+        {0, <<>>} = curl(["--limit-rate", "8M", "-o", File, url(Port, "/download/640")]),
+        ?assertEqual(hex(crypto:hash(sha256, downloaded(640))), digest_of_file(File)),
         Buffered = body(url(Port, "/buffered")),
         {match, [Bytes]} = re:run(Buffered, "\"bytes\": ([0-9]+)", [{capture, all_but_first, binary}]),
         %% Something was held back, and not more than the high-water mark and one block.
