@@ -118,10 +118,10 @@ class Report:
                 [
                     row.case,
                     row.subject,
-                    *(_figure(summary[key]) for key in ("median", "min", "max")),
+                    *(figure(summary[key]) for key in ("median", "min", "max")),
                     row.unit,
                     str(len(row.samples)),
-                    "" if row.goal is None else _figure(row.goal),
+                    "" if row.goal is None else figure(row.goal),
                     row.subject_class,
                 ]
             )
@@ -158,7 +158,7 @@ class Report:
         print(f"written: {path.relative_to(build.ROOT)}")
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
     """Three significant digits or more, thousands separated."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
