@@ -30,6 +30,12 @@ start(Module, Function, Arguments) ->
     end),
     receive {context, Pid, Context} -> {Pid, Context, Monitor} end.
 
+%% A call that has begun to swallow what is raised in it.
+start_stubborn() ->
+    Call = start(odd, stubborn, []),
+    {ok, true} = py:call(odd, stubborn_waits, [], #{}, #{context => any, timeout => 30000}),
+    Call.
+
 result({Pid, _, Monitor}) ->
     receive
         {'DOWN', Monitor, process, Pid, {result, Result}} -> Result
@@ -135,7 +141,7 @@ replace_stuck(_) -> run(replace_stuck).
 
 %% A call that swallows what is raised in it: its caller and those behind it are told, and bound processes go on.
 run_replace_stuck() ->
-    {Pid, Context, _} = Call = start(odd, stubborn, []),
+    {Pid, Context, _} = Call = start_stubborn(),
     Self = self(),
     [spawn(fun() -> Self ! {queued, py:call(Context, operator, add, [1, 2])} end) || _ <- lists:seq(1, 10)],
     ok = interrupt(Context),
@@ -246,7 +252,7 @@ run_replace_keeps_numbers() ->
 stop_with_stuck(_) -> run(stop_with_stuck).
 
 run_stop_with_stuck() ->
-    {_, Context, _} = Call = start(odd, stubborn, []),
+    {_, Context, _} = Call = start_stubborn(),
     ok = interrupt(Context),
     ok = py:replace(Context),
     {error, context_replaced} = result(Call),

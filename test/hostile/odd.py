@@ -434,14 +434,22 @@ async def busy_callback() -> str:
     return "armed"
 
 
+_stubborn = threading.Event()
+
+
 def stubborn() -> None:
-    """Swallows everything that is raised in it."""
+    """Swallows everything that is raised in it, from when stubborn_waits() returns."""
     while True:
         try:
+            _stubborn.set()
             while True:
                 pass
         except BaseException:
             pass
+
+
+def stubborn_waits() -> bool:
+    return _stubborn.wait(20)
 
 
 def blocked(seconds: float = 10_000) -> None:
