@@ -38,7 +38,6 @@ type eventLoop struct {
 	opened    atomic.Bool // a Selector has it: what it hands out belongs to one thread
 	stopping  atomic.Bool // its thread is to end, and was not told yet
 	stopAsked atomic.Bool
-	woken     atomic.Bool // wake was called since the last wait returned
 	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
 	average   atomic.Int64
 	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
@@ -153,10 +152,7 @@ func (l *eventLoop) stop() {
 	l.wake()
 }
 
-func (l *eventLoop) wake() {
-	l.woken.Store(true)
-	l.waker.Wake()
-}
+func (l *eventLoop) wake() { l.waker.Notify() }
 
 // submit queues a task; when it does not, the task stays the caller's.
 func (l *eventLoop) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {

@@ -98,14 +98,6 @@ func core_loop_wait(handle C.uint64_t, ready *C.loop_ready, deadline C.int64_t) 
 	return l.wait(ready, int64(deadline))
 }
 
-//export core_loop_wake
-func core_loop_wake(handle C.uint64_t) {
-	defer guardCallback("loop_wake")
-	if l := loops.Get(uint64(handle)); l != nil {
-		l.wake()
-	}
-}
-
 // core_loop_ending tells whether the loop is closed or was asked to end.
 //
 //export core_loop_ending

@@ -17,7 +17,7 @@
 enum {
     LOOP_READY,   /* events, tasks or cancellations */
     LOOP_TIMEOUT, /* the deadline has come */
-    LOOP_WOKEN,   /* core_loop_wake() */
+    LOOP_WOKEN,   /* wake_notify() */
 };
 
 typedef struct loop_event {

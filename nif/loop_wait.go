@@ -53,7 +53,7 @@ func newWaiting() waiting {
 
 // pendingWork tells whether a wait would return at once, poll set aside.
 func (l *eventLoop) pendingWork() bool {
-	return !l.queue.Empty() || l.woken.Load() || l.cancelCount.Load() > 0 || l.stopping.Load() || l.closed.Load()
+	return !l.queue.Empty() || l.waker.Notified() || l.cancelCount.Load() > 0 || l.stopping.Load() || l.closed.Load()
 }
 
 // wait fills ready with what there is to do, waiting until deadline (monotonic nanoseconds; 0 not at all, negative for
@@ -97,7 +97,7 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 			return errorStatus(err), true
 		}
 	}
-	woken := l.woken.Load() && l.woken.Swap(false)
+	woken := l.waker.TakeNotified()
 	ready.stop = C.bool(l.stopping.Load() && l.stopping.Swap(false))
 	switch {
 	case woken || bool(ready.stop):

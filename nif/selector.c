@@ -474,7 +474,7 @@ static void selector_release(selector *self) {
     uint64_t handle = self->handle;
     self->handle = 0;
     if (handle != 0 && self->waiting) {
-        core_loop_wake(handle);
+        wake_notify(self->wake);
     } else if (handle != 0) {
         core_loop_close(handle);
     }
@@ -509,7 +509,7 @@ static PyObject *selector_close(selector *self, PyObject *unused) {
 
 static PyObject *selector_wake(selector *self, PyObject *unused) {
     if (self->handle != 0) {
-        core_loop_wake(self->handle);
+        wake_notify(self->wake);
     }
     Py_RETURN_NONE;
 }
@@ -572,6 +572,11 @@ static PyObject *selector_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         Py_DECREF(self);
         return os_error(error);
     }
+    self->wake_pin = core_wake_pin(self->handle, &self->wake);
+    if (self->wake_pin == 0) {
+        Py_DECREF(self);
+        return os_error(-EBADF);
+    }
     return (PyObject *)self;
 }
 
@@ -604,6 +609,7 @@ static void selector_dealloc(selector *self) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     selector_release(self);
+    core_wake_unpin(self->wake_pin);
     selector_clear(self);
     Py_CLEAR(self->keys);
     Py_CLEAR(self->running);

@@ -11,11 +11,14 @@
 
 #include "loop_ready.h"
 #include "python_state.h"
+#include "wake_state.h"
 
 typedef struct selector {
     PyObject_HEAD uint64_t handle; /* of the core's loop; 0 once closed */
-    loop_ready *ready;             /* filled by core_loop_wait() */
-    PyObject *keys;                /* dict: file descriptor -> SelectorKey */
+    wake_state *wake;              /* of the loop's waker, pinned by wake_pin; for all its life */
+    uint64_t wake_pin;
+    loop_ready *ready;      /* filled by core_loop_wait() */
+    PyObject *keys;         /* dict: file descriptor -> SelectorKey */
     PyObject *map;          /* read-only view of keys that takes file objects too, made on demand */
     PyObject *loop;         /* the event loop above, after attach() */
     PyObject *loop_ready;   /* its deque of handles that are ready */

@@ -29,6 +29,8 @@ func (p *pipe) open() error {
 
 func (p *pipe) readEnd() int { return p.r }
 
+func (p *pipe) writeEnd() int { return p.w }
+
 func (p *pipe) close() {
 	_ = unix.Close(p.r)
 	_ = unix.Close(p.w)

@@ -17,6 +17,8 @@ func (p *pipe) open() (err error) {
 
 func (p *pipe) readEnd() int { return p.fd }
 
+func (p *pipe) writeEnd() int { return p.fd }
+
 func (p *pipe) close() { _ = unix.Close(p.fd) }
 
 // signal and drain are raw system calls: a non-blocking eventfd returns at once, and telling

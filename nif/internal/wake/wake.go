@@ -14,12 +14,21 @@ const (
 	closed
 )
 
-// Waker wakes one owner thread. Wake is for any thread; everything else is for the owner.
-type Waker struct {
+// State is what the threads that wake share with the owner. Its layout is that of wake_state in
+// nif/wake_state.h, by which C does Notify: entering Go costs a thread that waited more than the
+// whole call. It lives in Go's memory, pinned for as long as C may know it.
+type State struct {
 	state atomic.Uint32
 	// Threads between the decision to write and the end of the write. Close waits for them:
 	// a late write must not reach a stranger that got the same descriptor number.
-	writers atomic.Int32
+	writers  atomic.Int32
+	notified atomic.Uint32 // 1: Notify since the last TakeNotified
+	fd       int32         // what Wake writes to; does not change
+}
+
+// Waker wakes one owner thread. Wake and Notify are for any thread; everything else is for the owner.
+type Waker struct {
+	*State
 	drained bool // owner only: the descriptor was drained since Prepare
 	pipe
 }
@@ -27,10 +36,11 @@ type Waker struct {
 // New returns a waker whose owner is awake. It fails with the errno of the system when
 // there are no descriptors left.
 func New() (*Waker, error) {
-	w := &Waker{}
+	w := &Waker{State: &State{}}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
+	w.State.fd = int32(w.writeEnd())
 	return w, nil
 }
 
@@ -47,6 +57,18 @@ func (w *Waker) Wake() {
 	}
 	w.writers.Add(-1)
 }
+
+// Notify is Wake for those who have nothing to show but the wake-up: TakeNotified tells of it.
+func (w *Waker) Notify() {
+	w.notified.Store(1)
+	w.Wake()
+}
+
+// Notified tells whether Notify was called since the last TakeNotified.
+func (w *Waker) Notified() bool { return w.notified.Load() != 0 }
+
+// TakeNotified is Notified, and forgets it.
+func (w *Waker) TakeNotified() bool { return w.notified.Load() != 0 && w.notified.Swap(0) != 0 }
 
 // Sleeping tells whether the owner sleeps, or is about to, and nobody has woken it yet. It is
 // a hint for statistics and for the choice between spinning and sleeping.

@@ -253,3 +253,27 @@ func BenchmarkPingPong(b *testing.B) {
 		wait(pong, 2*i+2)
 	}
 }
+
+func TestNotifyIsRememberedUntilTaken(t *testing.T) {
+	w := newWaker(t)
+	if w.Notified() || w.TakeNotified() {
+		t.Fatal("notified before Notify")
+	}
+	w.Notify()
+	if !w.Notified() || !w.TakeNotified() || w.TakeNotified() {
+		t.Fatal("a notification of an awake owner is taken once")
+	}
+	w.Prepare()
+	w.Notify()
+	if woken, _ := sleep(t, w, time.Minute); !woken {
+		t.Fatal("a notification does not wake")
+	}
+	w.Clear()
+	if !w.TakeNotified() {
+		t.Fatal("the notification is gone after the sleep")
+	}
+	w.Wake()
+	if w.Notified() {
+		t.Fatal("Wake notifies")
+	}
+}
