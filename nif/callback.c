@@ -200,7 +200,9 @@ static bool check_interrupt(void) {
 
 static void run_nested(uint64_t waiter, task *t) {
     uint64_t slot = t->slot;
-    switch (task_run(t)) {
+    ErlNifPid alive;
+    enif_set_pid_undefined(&alive);
+    switch (task_run(t, &alive)) {
     case TASK_RECYCLE:
         core_task_recycle(slot);
         break;

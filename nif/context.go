@@ -44,9 +44,9 @@ type pythonContext struct {
 	spin     spin.Policy
 
 	batch   []*task
-	c       **C.task // batch for C
-	owned   *C.bool  // those that are finished
-	further *C.bool  // those that have another step
+	c       **C.task   // batch for C
+	custody *C.uint8_t // whose they are afterwards
+	further *C.bool    // those that have another step
 	// again holds tasks whose next step comes after what is queued; chains is their number.
 	again    []*task
 	chains   atomic.Int32
@@ -153,13 +153,13 @@ func (c *pythonContext) run(thread *pythonThread) {
 	}
 	c.batch = make([]*task, 0, contextBatch)
 	c.c = (**C.task)(C.calloc(contextBatch, C.size_t(unsafe.Sizeof(uintptr(0)))))
-	c.owned = (*C.bool)(C.calloc(contextBatch, 1))
+	c.custody = (*C.uint8_t)(C.calloc(contextBatch, 1))
 	c.further = (*C.bool)(C.calloc(contextBatch, 1))
 	for c.take(thread) {
 		c.runBatch(thread)
 	}
 	C.free(unsafe.Pointer(c.c))
-	C.free(unsafe.Pointer(c.owned))
+	C.free(unsafe.Pointer(c.custody))
 	C.free(unsafe.Pointer(c.further))
 	for _, t := range c.again {
 		t.fail(C.atoms.closed)
@@ -235,7 +235,6 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	began := pollset.Now()
 	n := len(c.batch)
 	list := unsafe.Slice(c.c, contextBatch)
-	owned := unsafe.Slice(c.owned, contextBatch)
 	key := C.uint64_t(thread.handle | contextKeyBit)
 	for i, t := range c.batch {
 		t.c.loop = key
@@ -249,7 +248,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		c.running.Store(0)
 		return
 	}
-	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.owned, c.further))
+	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.custody, c.further))
 	if again > 0 {
 		for i, further := range unsafe.Slice(c.further, n) {
 			if further {
@@ -258,7 +257,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		}
 		c.chains.Store(int32(len(c.again)))
 	}
-	tasks.putOwned(c.batch, owned[:n])
+	tasks.putBatch(c.batch, unsafe.Slice(c.custody, n))
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)
 	c.average.Store((c.average.Load()*7 + took) / 8)

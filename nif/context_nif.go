@@ -123,8 +123,9 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	}
 	if phase == C.TASK_AWAITED {
 		var answer C.ERL_NIF_TERM
-		if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer) {
-			tasks.put(t)
+		var custody C.uint8_t
+		if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer, &custody) {
+			tasks.putRetired(t, custody)
 			return answer
 		}
 	}

@@ -137,7 +137,7 @@ func core_tasks_recycle(handle C.uint64_t, ready *C.loop_ready) {
 			batch[i] = tasks.bySlot(uint64(ready.tasks[i].slot))
 		}
 	}
-	tasks.putOwned(batch, ready.owned[:n])
+	tasks.putBatch(batch, ready.custody[:n])
 }
 
 // core_loop_again queues the next step of a task, behind what is queued.

@@ -122,8 +122,9 @@ func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 		return t, generation, 0
 	}
 	var answer C.ERL_NIF_TERM
-	if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer) {
-		tasks.put(t)
+	var custody C.uint8_t
+	if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer, &custody) {
+		tasks.putRetired(t, custody)
 		return nil, 0, answer
 	}
 	return t, generation, 0

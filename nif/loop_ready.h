@@ -37,7 +37,7 @@ typedef struct loop_ready {
     int64_t timers;
     loop_event events[LOOP_EVENTS];
     task *tasks[LOOP_TASKS];
-    bool owned[LOOP_TASKS];         /* set by loop_run_tasks(): to be recycled at once */
+    uint8_t custody[LOOP_TASKS];    /* of the tasks, a task_custody, set by loop_run_tasks() */
     uint64_t cancels[LOOP_CANCELS]; /* keys of references whose asyncio task is to be cancelled */
 } loop_ready;
 

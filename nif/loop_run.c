@@ -259,8 +259,8 @@ static PyObject *start(selector *self, PyObject *loop, task *t, PyObject *value)
 }
 
 /* Runs one task; true when it is finished and to be recycled with the batch. */
-static bool run_one(selector *self, PyObject *loop, task *t) {
-    if (!task_wanted(t)) {
+static bool run_one(selector *self, PyObject *loop, task *t, ErlNifPid *alive) {
+    if (!task_wanted(t, alive)) {
         return true;
     }
     PyObject *value = task_evaluate(t);
@@ -351,12 +351,18 @@ bool loop_run_tasks(selector *self) {
     PyObject *loop = self->loop;
     Py_INCREF(loop);
     uint64_t handle = self->handle;
+    ErlNifPid alive;
+    enif_set_pid_undefined(&alive);
+    task_prefetch(ready->tasks, count);
     timer_head before = timers_of(loop);
     for (int i = 0; i < count; i++) {
-        ready->owned[i] =
-            self->loop != NULL
-                ? run_one(self, loop, ready->tasks[i])
-                : task_finish(ready->tasks[i], task_error(ready->tasks[i], atoms.closed));
+        if (i + 1 < count) {
+            task_prefetch_terms(ready->tasks[i + 1]);
+        }
+        task *t = ready->tasks[i];
+        bool finished = self->loop != NULL ? run_one(self, loop, t, &alive)
+                                           : task_finish(t, task_error(t, atoms.closed));
+        ready->custody[i] = finished ? task_retire(t) : TASK_ELSEWHERE;
     }
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);

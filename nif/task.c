@@ -105,6 +105,13 @@ bool task_recycle(task *t) {
     return true;
 }
 
+uint8_t task_retire(task *t) {
+    if (t->object != NULL) {
+        return TASK_FINISHED;
+    }
+    return task_recycle(t) ? TASK_RETIRED : TASK_ELSEWHERE;
+}
+
 bool task_withdraw(task *t) {
     return transition(t, TASK_QUEUED, TASK_CANCELLED) ||
            transition(t, TASK_AWAITED, TASK_CANCELLED) ||
@@ -144,8 +151,9 @@ static ERL_NIF_TERM copy_name(ErlNifEnv *env, ERL_NIF_TERM name, task *t) {
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t) {
     unsigned kind;
     unsigned flags;
+    size_t keyword_count;
     if (!enif_is_ref(env, argv[0]) || !enif_get_uint(env, argv[1], &kind) || kind > TASK_EXEC ||
-        !enif_is_list(env, argv[4]) || !enif_is_map(env, argv[5]) ||
+        !enif_is_list(env, argv[4]) || !enif_get_map_size(env, argv[5], &keyword_count) ||
         !enif_get_uint(env, argv[6], &flags)) {
         return false;
     }
@@ -160,11 +168,15 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     t->flags = flags;
     t->weight = 0;
     t->id = 0;
-    t->reference = enif_make_copy(t->env, argv[0]);
+    /* One copy of both costs half of two. */
+    ERL_NIF_TERM both = enif_make_copy(t->env, enif_make_list_cell(env, argv[0], argv[4]));
+    enif_get_list_cell(t->env, both, &t->reference, &t->arguments);
     t->module = copy_name(env, argv[2], t);
     t->function = copy_name(env, argv[3], t);
-    t->arguments = enif_make_copy(t->env, argv[4]);
-    t->keywords = enif_make_copy(t->env, argv[5]);
+    t->keyword_count = keyword_count;
+    if (keyword_count > 0) {
+        t->keywords = enif_make_copy(t->env, argv[5]);
+    }
     uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     atomic_store_explicit(&t->state, with_phase(state, phase), memory_order_release);
     return true;
@@ -175,7 +187,7 @@ uint64_t task_generation(const task *t) {
 }
 
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
-                ERL_NIF_TERM *result) {
+                ERL_NIF_TERM *result, uint8_t *custody) {
     const uint64_t awaited = generation << 8 | TASK_AWAITED;
     const uint64_t answered = generation << 8 | TASK_ANSWERED;
     const uint64_t deadline = monotonic_ns() + nanoseconds;
@@ -184,6 +196,7 @@ bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanosecon
             uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
             if (state == answered) {
                 *result = enif_make_copy(env, t->result);
+                *custody = task_retire(t);
                 return true;
             }
             if (state != awaited) {
@@ -220,14 +233,25 @@ uint64_t reference_key(ERL_NIF_TERM reference) {
            enif_hash(ERL_NIF_INTERNAL_HASH, reference, 2);
 }
 
-bool task_wanted(task *t) {
+static bool is_alive(task *t, ErlNifPid *alive) {
+    if (enif_compare_pids(&t->caller, alive) == 0) {
+        return true;
+    }
+    if (!enif_is_process_alive(NULL, &t->caller)) {
+        return false;
+    }
+    *alive = t->caller;
+    return true;
+}
+
+bool task_wanted(task *t, ErlNifPid *alive) {
     switch (phase_of(atomic_load_explicit(&t->state, memory_order_acquire))) {
     case TASK_SILENT:
         return true;
     case TASK_AWAITED:
         return true;
     case TASK_QUEUED:
-        return (t->flags & TASK_FLAG_OUTLIVES_CALLER) || enif_is_process_alive(NULL, &t->caller);
+        return (t->flags & TASK_FLAG_OUTLIVES_CALLER) || is_alive(t, alive);
     default:
         return false;
     }

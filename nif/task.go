@@ -71,37 +71,74 @@ func (p *taskPool) get() *task {
 	return t
 }
 
-// put takes back a task that is finished.
+// put takes back a task that is finished. One that somebody claimed is his to put.
 func (p *taskPool) put(t *task) {
-	p.putOwned([]*task{t}, []C.bool{true})
+	if t.recycle() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.keep(t)
+	}
 }
 
-// putOwned takes back those tasks of a batch that owned says are finished. One that somebody claimed is his to put.
-func (p *taskPool) putOwned(batch []*task, owned []C.bool) {
+// putRetired takes back a task of which C says whose it is.
+func (p *taskPool) putRetired(t *task, custody C.uint8_t) {
+	if t.retire(custody) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.keep(t)
+	}
+}
+
+// putBatch takes back those tasks of a batch that are ours, as custody says of each.
+func (p *taskPool) putBatch(batch []*task, custody []C.uint8_t) {
 	for i, t := range batch {
-		if owned[i] {
-			t.owner = nil
-			if t.c.object != nil {
-				dropLater(t.c.object)
-				t.c.object = nil
-			}
-			if owned[i] = C.task_recycle(t.c); owned[i] {
-				t.generation++
-			}
+		if !t.retire(custody[i]) {
+			custody[i] = C.TASK_ELSEWHERE
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, t := range batch {
-		switch {
-		case !bool(owned[i]):
-		case len(p.free) < taskPoolKeep:
-			p.free = append(p.free, t)
-		default:
-			C.task_trim(t.c)
-			p.bare = append(p.bare, t)
+		if custody[i] != C.TASK_ELSEWHERE {
+			p.keep(t)
 		}
 	}
+}
+
+// keep puts a recycled task where get finds it. The caller holds mu.
+func (p *taskPool) keep(t *task) {
+	if len(p.free) < taskPoolKeep {
+		p.free = append(p.free, t)
+		return
+	}
+	C.task_trim(t.c)
+	p.bare = append(p.bare, t)
+}
+
+// retire completes what C began; true when the task is the pool's.
+func (t *task) retire(custody C.uint8_t) bool {
+	switch custody {
+	case C.TASK_RETIRED:
+		t.owner = nil
+		t.generation++
+		return true
+	case C.TASK_FINISHED:
+		return t.recycle()
+	}
+	return false
+}
+
+func (t *task) recycle() bool {
+	t.owner = nil
+	if t.c.object != nil {
+		dropLater(t.c.object)
+		t.c.object = nil
+	}
+	if !C.task_recycle(t.c) {
+		return false
+	}
+	t.generation++
+	return true
 }
 
 // snapshot is all tasks that there are, in use or not. They are never freed.

@@ -64,10 +64,11 @@ typedef struct task {
     ERL_NIF_TERM module;
     ERL_NIF_TERM function;
     ERL_NIF_TERM arguments;
-    ERL_NIF_TERM keywords;
+    ERL_NIF_TERM keywords; /* only when keyword_count > 0 */
     ERL_NIF_TERM result;
     task_kind kind;
     unsigned flags;
+    size_t keyword_count;
     uint64_t weight; /* about the number of bytes of result */
     uint64_t id;     /* of the running coroutine on its loop, 0 before */
     /* A strong reference to a Python object or NULL: a ScheduleMarker to go on with, or the future
@@ -78,6 +79,13 @@ typedef struct task {
     /* Id of the call of Python whose callback submitted it, else 0. */
     uint64_t origin;
 } task;
+
+/* Whose a task is after a batch in which it was run. */
+typedef enum task_custody {
+    TASK_ELSEWHERE, /* somebody else's, or not finished */
+    TASK_RETIRED,   /* recycled: the pool's */
+    TASK_FINISHED,  /* to be recycled and given to the pool */
+} task_custody;
 
 /* Allocates an empty task in phase FREE, or returns NULL. */
 task *task_new(uint64_t slot);
@@ -90,6 +98,10 @@ bool task_restore(task *t);
  * give back. */
 bool task_recycle(task *t);
 
+/* What the runner leaves of a task that is finished. An object that it still has is not dropped
+ * here: that runs Python code. */
+uint8_t task_retire(task *t);
+
 /*
  * Fills the task with copies of the caller's terms and moves it from FREE to phase.
  * argv: Reference, Kind (0..2), Module, Function, Arguments (proper list), Keywords (map), Flags.
@@ -97,17 +109,31 @@ bool task_recycle(task *t);
  */
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t);
 
+/* Tasks come from another processor's cache: asks for a batch of them at once, and for the terms of
+ * one that is next but one. */
+static inline void task_prefetch(task *const *tasks, int count) {
+    for (int i = 0; i < count; i++) {
+        __builtin_prefetch(&tasks[i]->state, 1);
+        __builtin_prefetch(&tasks[i]->result, 1);
+    }
+}
+
+static inline void task_prefetch_terms(const task *t) {
+    __builtin_prefetch(t->env, 1);
+    __builtin_prefetch((const char *)t->env + 64, 1);
+}
+
 /* generation of the task, to be given to task_cancel(). */
 uint64_t task_generation(const task *t);
 
 /*
  * The submitter's bounded wait on a task that it put into AWAITED; generation is task_generation()
  * from before the task was queued, since from then on the runner may finish and recycle it. True
- * when the answer came in time: *result is then a copy of it in env and the task is the submitter's
- * to recycle. False: the answer goes to the mailbox.
+ * when the answer came in time: *result is then a copy of it in env and the task is the
+ * submitter's, as *custody, a task_custody, says. False: the answer goes to the mailbox.
  */
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
-                ERL_NIF_TERM *result);
+                ERL_NIF_TERM *result, uint8_t *custody);
 
 /* True when this call cancelled the task of that generation: nothing will be sent for it. */
 bool task_cancel(task *t, uint64_t generation);
@@ -125,8 +151,12 @@ bool task_answer_for(task *t, uint64_t loop, ERL_NIF_TERM reason);
 /* What a reference is known by where its term cannot be kept: 64 bits of hash, two halves of 32. */
 uint64_t reference_key(ERL_NIF_TERM reference);
 
-/* True while somebody wants the answer (or nobody ever did: SILENT). */
-bool task_wanted(task *t);
+/*
+ * True while somebody wants the answer (or nobody ever did: SILENT). *alive is the process that was
+ * last found alive while this batch of tasks is run, undefined before: asking again costs as much
+ * as sending.
+ */
+bool task_wanted(task *t, ErlNifPid *alive);
 
 /* True when nobody ever waited for the result. */
 bool task_silent(task *t);

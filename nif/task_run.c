@@ -92,16 +92,17 @@ static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, E
     return good && names_differ(arguments->names, atoms);
 }
 
-static bool arguments_fill(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_TERM list,
-                           ERL_NIF_TERM map) {
+static bool arguments_fill(argument_vector *arguments, const task *t) {
+    ErlNifEnv *env = t->env;
+    ERL_NIF_TERM list = t->arguments;
     unsigned length;
-    size_t keywords = 0;
+    const size_t keywords = t->keyword_count;
     arguments->items = arguments->small;
     arguments->capacity = SMALL_ARGUMENTS;
     arguments->count = 0;
     arguments->names = NULL;
-    if (!enif_get_list_length(env, list, &length) || !enif_get_map_size(env, map, &keywords)) {
-        PyErr_SetString(PyExc_TypeError, "arguments must be a proper list and a map");
+    if (!enif_get_list_length(env, list, &length)) {
+        PyErr_SetString(PyExc_TypeError, "arguments must be a proper list");
         return false;
     }
     arguments->positional = length;
@@ -119,7 +120,7 @@ static bool arguments_fill(argument_vector *arguments, ErlNifEnv *env, ERL_NIF_T
             return false;
         }
     }
-    return keywords == 0 || arguments_add_keywords(arguments, env, map, keywords);
+    return keywords == 0 || arguments_add_keywords(arguments, env, t->keywords, keywords);
 }
 
 static PyObject *evaluate_call(task *t) {
@@ -129,7 +130,7 @@ static PyObject *evaluate_call(task *t) {
     }
     PyObject *value = NULL;
     argument_vector arguments;
-    if (arguments_fill(&arguments, t->env, t->arguments, t->keywords)) {
+    if (arguments_fill(&arguments, t)) {
         value =
             PyObject_Vectorcall(callable, arguments.items, arguments.positional, arguments.names);
     }
@@ -190,10 +191,8 @@ static PyObject *evaluate_expression(task *t) {
     if (namespace == NULL) {
         return NULL;
     }
-    size_t count = 0;
-    enif_get_map_size(t->env, t->keywords, &count);
     PyObject *globals = NULL;
-    if (count > 0) {
+    if (t->keyword_count > 0) {
         PyObject *names = term_to_python(t->env, t->keywords);
         globals = names != NULL && are_names(names) ? PyDict_Copy(namespace) : NULL;
         if (globals != NULL && PyDict_Update(globals, names) != 0) {
@@ -329,19 +328,21 @@ task_outcome task_deliver(task *t, PyObject *value) {
     return outcome;
 }
 
-task_outcome task_run(task *t) {
-    return task_wanted(t) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
+task_outcome task_run(task *t, ErlNifPid *alive) {
+    return task_wanted(t, alive) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
 }
 
-size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count, bool *owned,
-                      bool *again) {
+size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count,
+                      uint8_t *custody, bool *again) {
     size_t further = 0;
     interrupt_frame frame;
+    ErlNifPid alive;
+    enif_set_pid_undefined(&alive);
     gil_acquire(thread_state);
     interrupt_enter_thread(&frame, thread);
     for (size_t i = 0; i < count; i++) {
-        task_outcome outcome = task_run(tasks[i]);
-        owned[i] = outcome == TASK_RECYCLE;
+        task_outcome outcome = task_run(tasks[i], &alive);
+        custody[i] = outcome == TASK_RECYCLE ? task_retire(tasks[i]) : TASK_ELSEWHERE;
         again[i] = outcome == TASK_AGAIN;
         further += again[i];
     }

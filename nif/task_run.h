@@ -22,8 +22,8 @@ PyObject *task_evaluate(task *t);
  * takes value. */
 task_outcome task_deliver(task *t, PyObject *value);
 
-/* Runs one task or step, unless nobody wants it any more. */
-task_outcome task_run(task *t);
+/* Runs one task or step, unless nobody wants it any more; alive as for task_wanted(). */
+task_outcome task_run(task *t, ErlNifPid *alive);
 
 /* The result of a task, {ok, Value} or {error, {Class, Message}}, for a value (borrowed) in the
  * task's env. */
@@ -35,11 +35,11 @@ ERL_NIF_TERM task_exception_result(task *t);
 /*
  * Runs tasks one after the other on a context's thread, which can be interrupted meanwhile by its
  * handle `thread`, and delivers their results. On return
- * owned[i] tells of each task whether the caller has to recycle it, again[i] whether it has another
+ * custody[i] tells of each task what became of it (a task_custody), again[i] whether it has another
  * step; the result is the number of the latter. Takes and releases the GIL of thread_state around
  * the whole batch.
  */
-size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count, bool *owned,
-                      bool *again);
+size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count,
+                      uint8_t *custody, bool *again);
 
 #endif
