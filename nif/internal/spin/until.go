@@ -7,7 +7,7 @@ const checks = 32
 
 // yieldInterval is how long, in nanoseconds, a spin goes on before it offers its processor: on a busy machine the
 // thread that it waits for may be the one that waits for the processor.
-const yieldInterval = 5_000
+const yieldInterval = 1_000
 
 // Until calls ready until it is true or the monotonic clock reaches end, and tells which.
 func Until(end int64, ready func() bool) bool {
