@@ -5,14 +5,17 @@ import "erlang_python/nif/internal/pollset"
 // checks between two looks at the clock, which costs as much as dozens of them.
 const checks = 32
 
-// yieldInterval is how long, in nanoseconds, a spin goes on before it offers its processor: on a busy machine the
-// thread that it waits for may be the one that waits for the processor.
-const yieldInterval = 1_000
+// A spin that lasts offers its processor again and again: on a busy machine the thread that it waits for may be the one
+// that waits for the processor. What comes at once should not have to wait for that. Both are in nanoseconds.
+const (
+	yieldAfter    = 3_000
+	yieldInterval = 1_000
+)
 
 // Until calls ready until it is true or the monotonic clock reaches end, and tells which.
 func Until(end int64, ready func() bool) bool {
 	now := pollset.Now()
-	yield := now + yieldInterval
+	yield := now + yieldAfter
 	for now < end {
 		for range checks {
 			if ready() {
