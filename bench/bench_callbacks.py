@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 
-from harness import build, report, vm
+from harness import build, processors, report, vm
 
 _CASES = "bench_callback_cases"
 
@@ -61,8 +61,10 @@ def main() -> None:
     vm.prepare()
     results = report.Report("bench_callbacks", options.quick, **vm.versions())
     for _ in range(options.rounds):
+        processors.add(results)
         with vm.VirtualMachine() as machine:
             _round(results, machine.start(), options.quick)
+        processors.add(results)
     results.finish()
 
 

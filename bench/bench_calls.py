@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from harness import process, report, vm
+from harness import process, processors, report, vm
 
 # case: (elements, elements in quick mode, goal to Python in ms, goal to Erlang in ms)
 _CONVERSIONS = {
@@ -91,6 +91,7 @@ def main() -> None:
         machines = {subject: _start(results, subject) for subject in order}
         _idle(results, machines, options.quick)
         machines[_BARE].close()
+        processors.add(results)
         with machines[_OURS] as machine:
             _calls(results, machine, options.quick)
             _conversions(results, machine, options.quick)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 
-from harness import build, load, process, report, vm
+from harness import build, load, process, processors, report, vm
 
 _LOOPS = ["erlang", "asyncio", "uvloop"]
 _TASK = "erlang task"
@@ -162,6 +162,7 @@ def main() -> None:
         bench = _Bench(results, client, folder)
         try:
             for number in range(options.rounds):
+                processors.add(results)
                 _round(bench, micro, served, _rotated(loops, number), options.quick)
         finally:
             bench.close()

@@ -4,6 +4,7 @@
 //	client tcp|udp|tls|http -address 127.0.0.1:PORT -connections 50 -seconds 2 -size 1024
 //	client serve          a TCP echo server that shows what the client itself can do; prints its port
 //	client certificate -folder DIR     writes cert.pem and key.pem for 127.0.0.1
+//	client processors     prints how many nanoseconds a word takes to another processor and back
 //
 // It prints one JSON object: requests and seconds after the warm-up, all requests, and p50_us and p99_us of the time
 // from a message to its answer. A wrong answer, or none for some seconds, is a failure with exit status 1.
@@ -43,7 +44,7 @@ func main() {
 
 func run() error {
 	if len(os.Args) < 2 {
-		return fmt.Errorf("usage: client tcp|udp|tls|http|serve|certificate [options]")
+		return fmt.Errorf("usage: client tcp|udp|tls|http|serve|certificate|processors [options]")
 	}
 	var given options
 	set := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -53,6 +54,10 @@ func run() error {
 	set.IntVar(&given.size, "size", 1024, "bytes of a message")
 	set.StringVar(&given.folder, "folder", ".", "for the certificate")
 	if err := set.Parse(os.Args[2:]); err != nil {
+		return err
+	}
+	if os.Args[1] == "processors" {
+		_, err := fmt.Println(roundTrip())
 		return err
 	}
 	// The servers have one thread of Python; another one of the client must not take its processor.

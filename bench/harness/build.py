@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shutil
@@ -41,6 +42,7 @@ def erlang_modules() -> pathlib.Path:
     return folder
 
 
+@functools.cache
 def client() -> pathlib.Path:
     """The load generator, a Go program without dependencies, built by the Go that built the core."""
     binary = BUILD / "client"
