@@ -121,23 +121,22 @@ func core_loop_fileno(handle C.uint64_t) C.int {
 //export core_deadline
 func core_deadline(timeout C.int64_t) C.int64_t { return C.int64_t(pollset.Deadline(int64(timeout))) }
 
-// core_tasks_recycle takes back the tasks of the last batch that are finished. A loop that was closed while its batch
-// ran is not found any more, but its tasks are.
+// core_tasks_recycle takes back the tasks of the last batch when no other wait will. The loop may have been closed by
+// Erlang meanwhile.
 //
 //export core_tasks_recycle
 func core_tasks_recycle(handle C.uint64_t, ready *C.loop_ready) {
 	defer guardCallback("tasks_recycle")
-	n := int(ready.task_count)
-	var batch []*task
 	if l := loops.Get(uint64(handle)); l != nil {
-		batch = l.batch[:n]
-	} else {
-		batch = make([]*task, n)
-		for i := range batch {
-			batch[i] = tasks.bySlot(uint64(ready.tasks[i].slot))
-		}
+		l.returnBatch(ready)
+		return
 	}
-	tasks.putBatch(batch, ready.custody[:n])
+	batch := make([]*task, ready.ran)
+	for i := range batch {
+		batch[i] = tasks.bySlot(uint64(ready.tasks[i].slot))
+	}
+	ready.ran = 0
+	tasks.putBatch(batch, ready.custody[:len(batch)])
 }
 
 // core_loop_again queues the next step of a task, behind what is queued.

@@ -100,19 +100,18 @@ func (l *eventLoop) destroy(env *C.ErlNifEnv) {
 // submitTask queues a task of Erlang; problem is the term to answer when that fails.
 func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t *task, generation uint64,
 	problem C.ERL_NIF_TERM) {
-	l, ok := loopArgument(env, argv[0])
-	if !ok {
+	t, handle := loopSubmission(env, argv, phase)
+	if t == nil {
 		return nil, 0, C.enif_make_badarg(env)
 	}
-	if l == nil {
+	l := loops.Get(handle)
+	if l == nil || l.destroyed.Load() {
+		tasks.put(t)
 		return nil, 0, makeError(env, C.atoms.closed)
 	}
 	if phase == C.TASK_AWAITED && !l.promising() {
 		phase = C.TASK_QUEUED
-	}
-	t = submission(env, argv[1:], phase)
-	if t == nil {
-		return nil, 0, C.enif_make_badarg(env)
+		C.task_give_up_waiting(t.c)
 	}
 	generation = t.generation
 	if accepted, reason := l.submit(t); !accepted && t.takeBack() {

@@ -28,6 +28,7 @@ typedef struct loop_event {
 typedef struct loop_ready {
     int32_t event_count;
     int32_t task_count;
+    int32_t ran; /* tasks of the last batch whose custody was not told to Go yet */
     int32_t cancel_count;
     bool stop;  /* the loop is to end */
     bool eager; /* another look is likely to find events */

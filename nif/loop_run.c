@@ -350,10 +350,10 @@ bool loop_run_tasks(selector *self) {
     /* The loop may be closed, and its attributes cleared, by the code that runs. */
     PyObject *loop = self->loop;
     Py_INCREF(loop);
-    uint64_t handle = self->handle;
     ErlNifPid alive;
     enif_set_pid_undefined(&alive);
     task_prefetch(ready->tasks, count);
+    uint64_t handle = self->handle;
     timer_head before = timers_of(loop);
     for (int i = 0; i < count; i++) {
         if (i + 1 < count) {
@@ -367,7 +367,9 @@ bool loop_run_tasks(selector *self) {
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);
     }
-    if (count > 0) {
+    /* The next wait, which enters Go anyway, gives them back, or who closes the selector. */
+    ready->ran = count;
+    if (self->handle == 0) {
         core_tasks_recycle(handle, ready);
     }
     bool leave = true;

@@ -60,6 +60,7 @@ func (l *eventLoop) pendingWork() bool {
 // ever).
 func (l *eventLoop) wait(ready *C.loop_ready, deadline int64) C.int {
 	ready.event_count, ready.task_count, ready.cancel_count = 0, 0, 0
+	l.returnBatch(ready)
 	l.endBatch()
 	if !l.precise {
 		l.precise = true
@@ -163,6 +164,14 @@ func (l *eventLoop) gather() {
 			return
 		}
 		n = more
+	}
+}
+
+// returnBatch takes back the tasks of the last batch that are finished.
+func (l *eventLoop) returnBatch(ready *C.loop_ready) {
+	if n := ready.ran; n > 0 {
+		ready.ran = 0
+		tasks.putBatch(l.batch[:n], ready.custody[:n])
 	}
 }
 

@@ -1,6 +1,7 @@
 #include "task.h"
 
 #include "atoms.h"
+#include "resource.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -181,6 +182,14 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     atomic_store_explicit(&t->state, with_phase(state, phase), memory_order_release);
     return true;
 }
+
+uint64_t task_prepare_for_loop(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase,
+                               task *t) {
+    uint64_t handle = resource_handle(env, argv[0], RESOURCE_LOOP);
+    return handle != 0 && task_prepare(env, argv + 1, phase, t) ? handle : 0;
+}
+
+void task_give_up_waiting(task *t) { transition(t, TASK_AWAITED, TASK_QUEUED); }
 
 uint64_t task_generation(const task *t) {
     return atomic_load_explicit(&t->state, memory_order_relaxed) >> 8;

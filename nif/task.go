@@ -3,6 +3,10 @@ package main
 /*
 #cgo noescape task_prepare
 #cgo nocallback task_prepare
+#cgo noescape task_prepare_for_loop
+#cgo nocallback task_prepare_for_loop
+#cgo noescape task_give_up_waiting
+#cgo nocallback task_give_up_waiting
 #cgo noescape task_recycle
 #cgo nocallback task_recycle
 #include "atoms.h"
@@ -197,6 +201,21 @@ func submission(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) *ta
 		return nil
 	}
 	return t
+}
+
+// loopSubmission is submission to the loop that the first argument names; the handle may be that of one that is closed.
+func loopSubmission(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (*task, uint64) {
+	t := tasks.get()
+	if t == nil {
+		return nil, 0
+	}
+	// One call into C for both: it costs more than what either does.
+	handle := C.task_prepare_for_loop(env, &argv[0], phase, t.c)
+	if handle == 0 {
+		tasks.put(t)
+		return nil, 0
+	}
+	return t, uint64(handle)
 }
 
 //export core_task_cancel

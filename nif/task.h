@@ -123,6 +123,15 @@ static inline void task_prefetch_terms(const task *t) {
     __builtin_prefetch((const char *)t->env + 64, 1);
 }
 
+/*
+ * task_prepare() for what is submitted to a loop: argv begins with it. Returns the handle of the
+ * loop, or 0, with the task still FREE, when that or another argument is of the wrong type.
+ */
+uint64_t task_prepare_for_loop(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t);
+
+/* AWAITED -> QUEUED, by the submitter before he queues it. */
+void task_give_up_waiting(task *t);
+
 /* generation of the task, to be given to task_cancel(). */
 uint64_t task_generation(const task *t);
 
