@@ -88,7 +88,7 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	if l.closed.Load() {
 		return -C.int(syscall.EBADF), true
 	}
-	l.takeTasks(ready)
+	l.takeTasks(ready, deadline != 0)
 	l.takeCancels(ready)
 	now := pollset.Now()
 	l.cameBack.Store(now)
@@ -125,11 +125,12 @@ func errorStatus(err error) C.int {
 	return -C.int(syscall.EIO)
 }
 
-func (l *eventLoop) takeTasks(ready *C.loop_ready) {
+// takeTasks hands out a batch, and may offer its processor before. A look does not, because its thread may hold the GIL.
+func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
 	if l.queue.Empty() {
 		return
 	}
-	if len(l.batch) > 1 {
+	if waiting && len(l.batch) > 1 {
 		l.gather()
 	}
 	l.batch = l.queue.Take(l.batch[:0], C.LOOP_TASKS)
@@ -152,15 +153,11 @@ const gatherLimit = 10_000
 
 // gather lets the processes that submit get further before what they submitted is run, as long as they do.
 func (l *eventLoop) gather() {
-	end := int64(0)
+	end := pollset.Now() + gatherLimit
 	for n := l.queue.Len(); n < C.LOOP_TASKS; {
 		spin.Yield()
 		more := l.queue.Len()
-		now := pollset.Now()
-		if end == 0 {
-			end = now + gatherLimit
-		}
-		if more == n || now > end {
+		if more == n || pollset.Now() > end {
 			return
 		}
 		n = more
