@@ -200,9 +200,8 @@ static bool check_interrupt(void) {
 
 static void run_nested(uint64_t waiter, task *t) {
     uint64_t slot = t->slot;
-    ErlNifPid alive;
-    enif_set_pid_undefined(&alive);
-    switch (task_run(t, &alive)) {
+    task_living living = {.until = 0};
+    switch (task_run(t, &living)) {
     case TASK_RECYCLE:
         core_task_recycle(slot);
         break;
@@ -453,7 +452,12 @@ PyObject *callback_resolve(task *t) {
     PyObject *result = value != NULL ? set_future(future, failed, value) : NULL;
     Py_XDECREF(value);
     Py_DECREF(future);
-    return result;
+    if (result == NULL) {
+        return NULL;
+    }
+    /* What a future of somebody else's returns is not to be awaited: there is nobody to answer. */
+    Py_DECREF(result);
+    Py_RETURN_NONE;
 }
 
 static PyObject *callback_set_future(PyObject *module, PyObject *const *args, Py_ssize_t count) {

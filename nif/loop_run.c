@@ -259,8 +259,8 @@ static PyObject *start(selector *self, PyObject *loop, task *t, PyObject *value)
 }
 
 /* Runs one task; true when it is finished and to be recycled with the batch. */
-static bool run_one(selector *self, PyObject *loop, task *t, ErlNifPid *alive) {
-    if (!task_wanted(t, alive)) {
+static bool run_one(selector *self, PyObject *loop, task *t, task_living *living) {
+    if (!task_wanted(t, living)) {
         return true;
     }
     PyObject *value = task_evaluate(t);
@@ -350,8 +350,7 @@ bool loop_run_tasks(selector *self) {
     /* The loop may be closed, and its attributes cleared, by the code that runs. */
     PyObject *loop = self->loop;
     Py_INCREF(loop);
-    ErlNifPid alive;
-    enif_set_pid_undefined(&alive);
+    task_living living = {.until = 0};
     task_prefetch(ready->tasks, count);
     uint64_t handle = self->handle;
     timer_head before = timers_of(loop);
@@ -360,7 +359,7 @@ bool loop_run_tasks(selector *self) {
             task_prefetch_terms(ready->tasks[i + 1]);
         }
         task *t = ready->tasks[i];
-        bool finished = self->loop != NULL ? run_one(self, loop, t, &alive)
+        bool finished = self->loop != NULL ? run_one(self, loop, t, &living)
                                            : task_finish(t, task_error(t, atoms.closed));
         ready->custody[i] = finished ? task_retire(t) : TASK_ELSEWHERE;
     }

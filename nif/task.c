@@ -242,25 +242,30 @@ uint64_t reference_key(ERL_NIF_TERM reference) {
            enif_hash(ERL_NIF_INTERNAL_HASH, reference, 2);
 }
 
-static bool is_alive(task *t, ErlNifPid *alive) {
-    if (enif_compare_pids(&t->caller, alive) == 0) {
+/* How long a process that was found alive is taken to be. */
+#define LIVING_NANOSECONDS 50000
+
+static bool is_alive(task *t, task_living *living) {
+    uint64_t now = monotonic_ns();
+    if (now < living->until && enif_compare_pids(&t->caller, &living->pid) == 0) {
         return true;
     }
     if (!enif_is_process_alive(NULL, &t->caller)) {
         return false;
     }
-    *alive = t->caller;
+    living->pid = t->caller;
+    living->until = now + LIVING_NANOSECONDS;
     return true;
 }
 
-bool task_wanted(task *t, ErlNifPid *alive) {
+bool task_wanted(task *t, task_living *living) {
     switch (phase_of(atomic_load_explicit(&t->state, memory_order_acquire))) {
     case TASK_SILENT:
         return true;
     case TASK_AWAITED:
         return true;
     case TASK_QUEUED:
-        return (t->flags & TASK_FLAG_OUTLIVES_CALLER) || is_alive(t, alive);
+        return (t->flags & TASK_FLAG_OUTLIVES_CALLER) || is_alive(t, living);
     default:
         return false;
     }

@@ -110,7 +110,7 @@ uint8_t task_retire(task *t);
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t);
 
 /* Tasks come from another processor's cache: asks for a batch of them at once, and for the terms of
- * one that is next but one. */
+ * the next one. */
 static inline void task_prefetch(task *const *tasks, int count) {
     for (int i = 0; i < count; i++) {
         __builtin_prefetch(&tasks[i]->state, 1);
@@ -160,12 +160,15 @@ bool task_answer_for(task *t, uint64_t loop, ERL_NIF_TERM reason);
 /* What a reference is known by where its term cannot be kept: 64 bits of hash, two halves of 32. */
 uint64_t reference_key(ERL_NIF_TERM reference);
 
-/*
- * True while somebody wants the answer (or nobody ever did: SILENT). *alive is the process that was
- * last found alive while this batch of tasks is run, undefined before: asking again costs as much
- * as sending.
- */
-bool task_wanted(task *t, ErlNifPid *alive);
+/* The process that was last found alive, which is believed until a moment later: asking again costs
+ * as much as sending. All zero: none. */
+typedef struct task_living {
+    ErlNifPid pid;
+    uint64_t until; /* monotonic nanoseconds */
+} task_living;
+
+/* True while somebody wants the answer (or nobody ever did: SILENT). */
+bool task_wanted(task *t, task_living *living);
 
 /* True when nobody ever waited for the result. */
 bool task_silent(task *t);

@@ -328,20 +328,19 @@ task_outcome task_deliver(task *t, PyObject *value) {
     return outcome;
 }
 
-task_outcome task_run(task *t, ErlNifPid *alive) {
-    return task_wanted(t, alive) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
+task_outcome task_run(task *t, task_living *living) {
+    return task_wanted(t, living) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
 }
 
 size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count,
                       uint8_t *custody, bool *again) {
     size_t further = 0;
     interrupt_frame frame;
-    ErlNifPid alive;
-    enif_set_pid_undefined(&alive);
+    task_living living = {.until = 0};
     gil_acquire(thread_state);
     interrupt_enter_thread(&frame, thread);
     for (size_t i = 0; i < count; i++) {
-        task_outcome outcome = task_run(tasks[i], &alive);
+        task_outcome outcome = task_run(tasks[i], &living);
         custody[i] = outcome == TASK_RECYCLE ? task_retire(tasks[i]) : TASK_ELSEWHERE;
         again[i] = outcome == TASK_AGAIN;
         further += again[i];

@@ -22,8 +22,8 @@ PyObject *task_evaluate(task *t);
  * takes value. */
 task_outcome task_deliver(task *t, PyObject *value);
 
-/* Runs one task or step, unless nobody wants it any more; alive as for task_wanted(). */
-task_outcome task_run(task *t, ErlNifPid *alive);
+/* Runs one task or step, unless nobody wants it any more; living as for task_wanted(). */
+task_outcome task_run(task *t, task_living *living);
 
 /* The result of a task, {ok, Value} or {error, {Class, Message}}, for a value (borrowed) in the
  * task's env. */
