@@ -135,11 +135,15 @@ remaining(infinity) -> infinity;
 remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% In the order in which they come: waiting for one after the other would look at the mailbox anew for each.
+%% `map_get' alone must not be the guard: when it fails on the reference of another task's message, the VM (seen with
+%% OTP 25) keeps that in the process as the reason, and the next garbage collection destroys the message.
 collect(Results, 0, _Deadline) ->
     Results;
 collect(Results, Missing, Deadline) ->
     receive
-        {async_result, Reference, Result} when map_get(Reference, Results) =:= pending ->
+        {async_result, Reference, Result} when
+            is_map_key(Reference, Results), map_get(Reference, Results) =:= pending
+        ->
             collect(Results#{Reference := {done, Result}}, Missing - 1, Deadline)
     after remaining(Deadline) -> Results
     end.

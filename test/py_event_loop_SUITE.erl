@@ -23,6 +23,7 @@ all() ->
         tasks_start_in_order,
         await_again_after_a_timeout,
         await_all,
+        await_all_beside_others,
         run_timeout_leaves_no_late_message,
         run_timeouts_race_with_answers,
         run_timeout_cancels_the_coroutine,
@@ -347,6 +348,19 @@ await_again_after_a_timeout(_Config) ->
     Ref = py_event_loop:create_task('__main__', tasks_sleep, [0.2, again]),
     ?assertEqual({error, timeout}, py_event_loop:await(Ref, 10)),
     ?assertEqual({ok, <<"again">>}, py_event_loop:await(Ref)).
+
+%% Answers that are not awaited yet survive a garbage collection, and so does the VM.
+await_all_beside_others(_Config) ->
+    [
+        begin
+            First = py_event_loop:create_task(math, sqrt, [16.0]),
+            Others = [py_event_loop:create_task(math, sqrt, [16.0]) || _ <- lists:seq(1, 20)],
+            ?assertEqual([{ok, 4.0} || _ <- Others], py_event_loop:await_all(Others)),
+            true = erlang:garbage_collect(),
+            ?assertEqual({ok, 4.0}, py_event_loop:await(First))
+        end
+     || _ <- lists:seq(1, 50)
+    ].
 
 await_all(_Config) ->
     Refs = [py_event_loop:create_task('__main__', tasks_sleep, [0.1, N]) || N <- lists:seq(1, 20)],

@@ -28,6 +28,7 @@ all() ->
         restart_answers_everybody,
         threads_wake_loops_that_are_restarted,
         restart_while_tasks_are_submitted,
+        batch_that_ends_its_loop,
         restarted_thread_that_comes_back,
         interruptible_code_ends,
         code_that_catches_the_interrupt_ends,
@@ -411,6 +412,24 @@ threads_wake_loops_that_are_restarted(_Config) ->
      || _ <- lists:seq(1, 30)
     ],
     eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end).
+
+%% Tasks that a loop ran before one of them took it apart are answered, and what they used is used again.
+batch_that_ends_its_loop(_Config) ->
+    [
+        begin
+            {ok, Loop} = py_event_loop_pool:get_loop(),
+            Blocker = py_event_loop_pool:create_task('__main__', pool_block, [0.02]),
+            Before = [py_event_loop_pool:create_task(math, sqrt, [16.0]) || _ <- lists:seq(1, 20)],
+            End = py_event_loop_pool:create_task('__main__', pool_take_apart, []),
+            After = [py_event_loop_pool:create_task(math, sqrt, [16.0]) || _ <- lists:seq(1, 20)],
+            ?assertEqual([{ok, 4.0} || _ <- Before], py_event_loop_pool:await_all(Before)),
+            ?assertEqual({ok, <<"blocked">>}, py_event_loop_pool:await(Blocker)),
+            _ = py_event_loop_pool:await_all([End | After]),
+            eventually(fun() -> py_event_loop_pool:get_loop() =/= {ok, Loop} end),
+            ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0]))
+        end
+     || _ <- lists:seq(1, 10)
+    ].
 
 restarted_thread_that_comes_back(_Config) ->
     Ref = py_event_loop_pool:create_task('__main__', pool_block, [0.3]),
