@@ -135,8 +135,8 @@ remaining(infinity) -> infinity;
 remaining(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
 
 %% In the order in which they come: waiting for one after the other would look at the mailbox anew for each.
-%% `map_get' alone must not be the guard: when it fails on the reference of another task's message, the VM (seen with
-%% OTP 25) keeps that in the process as the reason, and the next garbage collection destroys the message.
+%% `map_get' alone must not be the guard: when it fails on the reference of another task's message, the next garbage
+%% collection destroys that message, or the VM (seen with OTP 25; see docs/robustness.md).
 collect(Results, 0, _Deadline) ->
     Results;
 collect(Results, Missing, Deadline) ->
