@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"golang.org/x/sys/cpu"
+
 	"erlang_python/nif/internal/pollset"
 	"erlang_python/nif/internal/queue"
 	"erlang_python/nif/internal/registry"
@@ -34,6 +36,8 @@ var errClosed = errors.New("closed")
 
 // pythonContext is one OS thread that runs the calls given to it, in order. It lives from startContext until its
 // pool closes and the call that it runs then returns.
+//
+// The fields are grouped by who writes them, as those of an eventLoop.
 type pythonContext struct {
 	pool     *contextPool
 	number   int
@@ -41,22 +45,24 @@ type pythonContext struct {
 	resource *C.resource
 	thread   *pythonThread
 	queue    *queue.Queue[task, *task]
-	spin     spin.Policy
+	bound    int // processes bound to it, under pool.mu
+	closed   atomic.Bool
+	replaced atomic.Bool // another one has its handle, and closed is set
+	awake    atomic.Bool // not sleeping: a push needs no wake-up and an answer may come soon
+	quick    atomic.Bool // its tasks have taken less than awaitLimit
 
+	_ cpu.CacheLinePad
+
+	spin    spin.Policy
 	batch   []*task
 	c       **C.task   // batch for C
 	custody *C.uint8_t // whose they are afterwards
 	further *C.bool    // those that have another step
 	// again holds tasks whose next step comes after what is queued; chains is their number.
-	again    []*task
-	chains   atomic.Int32
-	bound    int // processes bound to it, under pool.mu
-	closed   atomic.Bool
-	replaced atomic.Bool // another one has its handle, and closed is set
-
-	awake   atomic.Bool  // not sleeping: a push needs no wake-up and an answer may come soon
+	again   []*task
+	chains  atomic.Int32
 	running atomic.Int64 // when the batch that runs began, in monotonic nanoseconds; 0 when none runs
-	average atomic.Int64 // recent nanoseconds per task
+	average int64        // recent nanoseconds of a task
 	done    atomic.Uint64
 }
 
@@ -66,6 +72,7 @@ func newContext(p *contextPool, number int) *pythonContext {
 	c := &pythonContext{pool: p, number: number, queue: queue.New[task](p.config.queueLimit)}
 	c.spin = spin.New(spinLimit)
 	c.awake.Store(true)
+	c.quick.Store(true)
 	return c
 }
 
@@ -129,7 +136,7 @@ func (c *pythonContext) busy() bool {
 
 // promising tells whether an answer is likely within awaitLimit.
 func (c *pythonContext) promising() bool {
-	return c.awake.Load() && c.queue.Len() <= 1 && c.average.Load() < awaitLimit
+	return c.awake.Load() && c.quick.Load() && c.queue.Len() <= 1
 }
 
 // close makes the queue refuse and answers what was in it. Runs on the main thread.
@@ -260,7 +267,10 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	tasks.putBatch(c.batch, unsafe.Slice(c.custody, n))
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)
-	c.average.Store((c.average.Load()*7 + took) / 8)
+	c.average = (c.average*7 + took) / 8
+	if quick := c.average < awaitLimit; quick != c.quick.Load() {
+		c.quick.Store(quick)
+	}
 	c.running.Store(0)
 }
 

@@ -86,7 +86,7 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *
 	if t == nil {
 		return nil, 0, C.enif_make_badarg(env)
 	}
-	generation = t.generation
+	generation = t.generation()
 	t.c.origin = C.uint64_t(origin)
 	if within != 0 && submitNested(within, t) {
 		return t, generation, 0

@@ -79,6 +79,11 @@ bool map_is_built_in_steps(size_t count);
 bool map_from_arrays(ErlNifEnv *env, ERL_NIF_TERM *keys, ERL_NIF_TERM *values, size_t count,
                      ERL_NIF_TERM *term);
 
+/* ---- convert_to_python.c ---- */
+
+/* What a binary becomes: str when it is valid UTF-8, else bytes. */
+PyObject *bytes_to_object(const unsigned char *data, size_t size);
+
 /* ---- convert_to_erlang.c ---- */
 
 /* One conversion of a Python object, from the outermost call to its end. */

@@ -12,6 +12,16 @@ typedef struct term_reader {
 
 static PyObject *read_term(term_reader *reader, ERL_NIF_TERM term);
 
+PyObject *bytes_to_object(const unsigned char *data, size_t size) {
+    if (size > PY_SSIZE_T_MAX) {
+        return PyErr_NoMemory();
+    }
+    if (utf8_is_valid(data, size)) {
+        return PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)size, "strict");
+    }
+    return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)size);
+}
+
 static PyObject *read_binary(term_reader *reader, ERL_NIF_TERM term) {
     ErlNifBinary binary;
     if (!enif_inspect_binary(reader->env, term, &binary)) {
@@ -19,14 +29,7 @@ static PyObject *read_binary(term_reader *reader, ERL_NIF_TERM term) {
                         "a bitstring that is not whole bytes has no equivalent in Python");
         return NULL;
     }
-    const char *data = (const char *)binary.data;
-    if (binary.size > PY_SSIZE_T_MAX) {
-        return PyErr_NoMemory();
-    }
-    if (utf8_is_valid(binary.data, binary.size)) {
-        return PyUnicode_DecodeUTF8(data, (Py_ssize_t)binary.size, "strict");
-    }
-    return PyBytes_FromStringAndSize(data, (Py_ssize_t)binary.size);
+    return bytes_to_object(binary.data, binary.size);
 }
 
 /* A list is long most often when it is one of integers, which need not be asked for their type

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"unsafe"
 
+	"golang.org/x/sys/cpu"
+
 	"erlang_python/nif/internal/pollset"
 	"erlang_python/nif/internal/queue"
 	"erlang_python/nif/internal/registry"
@@ -27,6 +29,9 @@ import (
 // event_loop_destroy, the end of its thread and the Selector's close. Its handle finds nothing
 // from then on. The parts are in loop_wait.go, loop_park.go (how the BEAM waits for it), loop_thread.go, loop_watch.go,
 // loop_abandon.go, loop_info.go and raw_events.go (the low-level calls).
+//
+// The fields are grouped by who writes them: what a submitter reads must not lie on a cache line that the loop's thread
+// writes with each batch.
 type eventLoop struct {
 	handle   uint64
 	resource *C.resource
@@ -39,31 +44,32 @@ type eventLoop struct {
 	stopping  atomic.Bool // its thread is to end, and was not told yet
 	stopAsked atomic.Bool
 	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
-	average   atomic.Int64
-	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
-	stackSize atomic.Int64
-	owner     atomic.Pointer[C.ErlNifPid] // who is told when the thread ends unasked
-	driven    atomic.Bool
-	told      atomic.Bool // task_ready was sent to the worker, and process_ready_tasks was not called
-
-	cancelCount atomic.Int32 // len(cancels), to be looked at without the lock
-
-	mu      sync.Mutex
-	thread  *pythonThread // that drives it, when Erlang started one
-	cancels []cancellation
-	watches map[C.ERL_NIF_TERM]*watch
-
-	// raw is what Erlang registered by the low-level calls.
-	raw rawEvents
+	quick     atomic.Bool // its tasks have taken less than awaitLimit
 	// destroyed by Erlang: refused from then on, though its thread may need a while to end; set under mu.
 	destroyed atomic.Bool
-	held      bool // resource is referred to from here, not only by terms; under mu
-	givenUp   bool // counted in abandonedLoops; under mu
+	driven    atomic.Bool
+	told      atomic.Bool // task_ready was sent to the worker, and process_ready_tasks was not called
+	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
+	stackSize   atomic.Int64
+	owner       atomic.Pointer[C.ErlNifPid] // who is told when the thread ends unasked
+	cancelCount atomic.Int32                // len(cancels), to be looked at without the lock
 
+	_ cpu.CacheLinePad
+
+	mu         sync.Mutex
+	thread     *pythonThread // that drives it, when Erlang started one
+	cancels    []cancellation
+	watches    map[C.ERL_NIF_TERM]*watch
+	held       bool    // resource is referred to from here, not only by terms; under mu
+	givenUp    bool    // counted in abandonedLoops; under mu
 	retry      backoff // of starting the thread; under mu
 	restarting bool    // the thread's start will be tried again; under mu
-
+	// raw is what Erlang registered by the low-level calls.
+	raw rawEvents
 	parking
+
+	_ cpu.CacheLinePad
+
 	waiting
 	loopCounts
 }
@@ -100,6 +106,7 @@ func newLoop() (*eventLoop, error) {
 	}
 	l := &eventLoop{set: set, waker: waker, queue: queue.New[task](limit), watches: make(map[C.ERL_NIF_TERM]*watch)}
 	l.waiting = newWaiting()
+	l.quick.Store(true)
 	l.handle = loops.Add(l)
 	l.resource = C.resource_new(C.RESOURCE_LOOP, C.uint64_t(l.handle))
 	if l.resource == nil {
@@ -173,5 +180,5 @@ func (l *eventLoop) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
 
 // promising tells whether an answer is likely within awaitLimit.
 func (l *eventLoop) promising() bool {
-	return l.awake.Load() && l.queue.Len() <= 1 && l.average.Load() < awaitLimit
+	return l.awake.Load() && l.quick.Load() && l.queue.Len() <= 1
 }

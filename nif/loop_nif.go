@@ -113,7 +113,7 @@ func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t 
 		phase = C.TASK_QUEUED
 		C.task_give_up_waiting(t.c)
 	}
-	generation = t.generation
+	generation = t.generation()
 	if accepted, reason := l.submit(t); !accepted && t.takeBack() {
 		return nil, 0, makeError(env, reason)
 	}

@@ -38,6 +38,7 @@ type waiting struct {
 	batch   []*task
 	began   int64 // when the batch that runs was handed out, 0 when none runs
 	workEnd int64 // when the last batch ended
+	average int64 // recent nanoseconds of a task
 	precise bool  // the thread's timers were made precise
 	eager   int   // looks that are left before the loop blocks without one
 }
@@ -179,7 +180,10 @@ func (l *eventLoop) endBatch() {
 	}
 	l.workEnd = pollset.Now()
 	took := (l.workEnd - l.began) / int64(len(l.batch))
-	l.average.Store((l.average.Load()*7 + took) / 8)
+	l.average = (l.average*7 + took) / 8
+	if quick := l.average < awaitLimit; quick != l.quick.Load() {
+		l.quick.Store(quick)
+	}
 	l.done.Add(uint64(len(l.batch)))
 	l.began = 0
 }

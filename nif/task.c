@@ -1,16 +1,18 @@
 #include "task.h"
 
 #include "atoms.h"
+#include "convert_packed.h"
 #include "resource.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* A result that takes longer to copy than to send goes to the mailbox even if the submitter still
  * spins. */
 #define TASK_DIRECT_WEIGHT 4096
 
-#define PHASE_MASK UINT64_C(0xff)
+#define PHASE_MASK ((UINT64_C(1) << TASK_PHASE_BITS) - 1)
 
 static inline task_phase phase_of(uint64_t state) { return (task_phase)(state & PHASE_MASK); }
 
@@ -45,10 +47,11 @@ static bool transition(task *t, task_phase from, task_phase to) {
 }
 
 task *task_new(uint64_t slot) {
-    task *t = calloc(1, sizeof(*t));
+    task *t = aligned_alloc(alignof(task), sizeof(*t));
     if (t == NULL) {
         return NULL;
     }
+    memset(t, 0, sizeof(*t));
     t->env = enif_alloc_env();
     if (t->env == NULL) {
         free(t);
@@ -149,13 +152,30 @@ static ERL_NIF_TERM copy_name(ErlNifEnv *env, ERL_NIF_TERM name, task *t) {
     return enif_is_atom(env, name) ? name : enif_make_copy(t->env, name);
 }
 
+static bool pack_arguments(ErlNifEnv *env, ERL_NIF_TERM list, task *t) {
+    ERL_NIF_TERM head;
+    size_t used = 0;
+    unsigned count = 0;
+    while (enif_get_list_cell(env, list, &head, &list)) {
+        size_t size = packed_from_term(env, head, t->packed_arguments + used,
+                                       sizeof(t->packed_arguments) - used);
+        if (size == 0) {
+            return false;
+        }
+        used += size;
+        count++;
+    }
+    t->packed_count = (uint8_t)count;
+    return enif_is_empty_list(env, list);
+}
+
 bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t) {
     unsigned kind;
     unsigned flags;
     size_t keyword_count;
     if (!enif_is_ref(env, argv[0]) || !enif_get_uint(env, argv[1], &kind) || kind > TASK_EXEC ||
         !enif_is_list(env, argv[4]) || !enif_get_map_size(env, argv[5], &keyword_count) ||
-        !enif_get_uint(env, argv[6], &flags)) {
+        !enif_get_uint(env, argv[6], &flags) || flags > UINT8_MAX || keyword_count > UINT32_MAX) {
         return false;
     }
     if (!(enif_is_atom(env, argv[2]) || enif_is_binary(env, argv[2])) ||
@@ -165,16 +185,20 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     if (enif_self(env, &t->caller) == NULL) {
         return false;
     }
-    t->kind = (task_kind)kind;
-    t->flags = flags;
+    t->kind = (uint8_t)kind;
+    t->flags = (uint8_t)flags;
     t->weight = 0;
-    t->id = 0;
-    /* One copy of both costs half of two. */
-    ERL_NIF_TERM both = enif_make_copy(t->env, enif_make_list_cell(env, argv[0], argv[4]));
-    enif_get_list_cell(t->env, both, &t->reference, &t->arguments);
+    t->packed = pack_arguments(env, argv[4], t);
+    if (t->packed) {
+        t->reference = enif_make_copy(t->env, argv[0]);
+    } else {
+        /* One copy of both costs half of two. */
+        ERL_NIF_TERM both = enif_make_copy(t->env, enif_make_list_cell(env, argv[0], argv[4]));
+        enif_get_list_cell(t->env, both, &t->reference, &t->arguments);
+    }
     t->module = copy_name(env, argv[2], t);
     t->function = copy_name(env, argv[3], t);
-    t->keyword_count = keyword_count;
+    t->keyword_count = (uint32_t)keyword_count;
     if (keyword_count > 0) {
         t->keywords = enif_make_copy(t->env, argv[5]);
     }
@@ -192,19 +216,20 @@ uint64_t task_prepare_for_loop(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_ph
 void task_give_up_waiting(task *t) { transition(t, TASK_AWAITED, TASK_QUEUED); }
 
 uint64_t task_generation(const task *t) {
-    return atomic_load_explicit(&t->state, memory_order_relaxed) >> 8;
+    return atomic_load_explicit(&t->state, memory_order_relaxed) >> TASK_PHASE_BITS;
 }
 
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
                 ERL_NIF_TERM *result, uint8_t *custody) {
-    const uint64_t awaited = generation << 8 | TASK_AWAITED;
-    const uint64_t answered = generation << 8 | TASK_ANSWERED;
+    const uint64_t awaited = generation << TASK_PHASE_BITS | TASK_AWAITED;
+    const uint64_t answered = generation << TASK_PHASE_BITS | TASK_ANSWERED;
     const uint64_t deadline = monotonic_ns() + nanoseconds;
     for (;;) {
         for (int i = 0; i < 64; i++) {
             uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
             if (state == answered) {
-                *result = enif_make_copy(env, t->result);
+                *result = t->direct ? enif_make_tuple2(env, atoms.ok, packed_to_term(env, t->value))
+                                    : enif_make_copy(env, t->result);
                 *custody = task_retire(t);
                 return true;
             }
@@ -216,8 +241,8 @@ bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanosecon
         if (monotonic_ns() >= deadline) {
             uint64_t expected = awaited;
             if (atomic_compare_exchange_strong_explicit(
-                    &t->state, &expected, generation << 8 | TASK_QUEUED, memory_order_acq_rel,
-                    memory_order_acquire)) {
+                    &t->state, &expected, generation << TASK_PHASE_BITS | TASK_QUEUED,
+                    memory_order_acq_rel, memory_order_acquire)) {
                 return false;
             }
         }
@@ -226,7 +251,7 @@ bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanosecon
 
 bool task_cancel(task *t, uint64_t generation) {
     uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
-    while (state >> 8 == generation &&
+    while (state >> TASK_PHASE_BITS == generation &&
            (phase_of(state) == TASK_QUEUED || phase_of(state) == TASK_AWAITED)) {
         if (atomic_compare_exchange_weak_explicit(&t->state, &state,
                                                   with_phase(state, TASK_CANCELLED),
@@ -275,8 +300,29 @@ bool task_silent(task *t) {
     return phase_of(atomic_load_explicit(&t->state, memory_order_relaxed)) == TASK_SILENT;
 }
 
+bool task_awaited(task *t) {
+    return phase_of(atomic_load_explicit(&t->state, memory_order_acquire)) == TASK_AWAITED;
+}
+
+static void send_result(task *t, ERL_NIF_TERM result) {
+    ERL_NIF_TERM message = enif_make_tuple3(t->env, atoms.async_result, t->reference, result);
+    enif_send(NULL, &t->caller, t->env, message);
+}
+
+bool task_finish_direct(task *t) {
+    t->direct = true;
+    if (transition(t, TASK_AWAITED, TASK_ANSWERED)) {
+        return false;
+    }
+    if (transition(t, TASK_QUEUED, TASK_SENT)) {
+        send_result(t, task_ok(t, packed_to_term(t->env, t->value)));
+    }
+    return true;
+}
+
 bool task_finish(task *t, ERL_NIF_TERM result) {
     if (t->weight <= TASK_DIRECT_WEIGHT) {
+        t->direct = false;
         t->result = result;
         if (transition(t, TASK_AWAITED, TASK_ANSWERED)) {
             return false;
@@ -285,8 +331,7 @@ bool task_finish(task *t, ERL_NIF_TERM result) {
         transition(t, TASK_AWAITED, TASK_QUEUED);
     }
     if (transition(t, TASK_QUEUED, TASK_SENT)) {
-        ERL_NIF_TERM message = enif_make_tuple3(t->env, atoms.async_result, t->reference, result);
-        enif_send(NULL, &t->caller, t->env, message);
+        send_result(t, result);
     }
     return true;
 }
@@ -295,7 +340,6 @@ void task_prepare_resolution(task *t, void *future, int32_t status, ERL_NIF_TERM
     t->kind = TASK_RESOLVE;
     t->flags = 0;
     t->weight = 0;
-    t->id = 0;
     t->status = status;
     t->arguments = enif_make_copy(t->env, term);
     t->module = t->function = atoms.undefined;

@@ -16,6 +16,8 @@ import "C"
 
 import (
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"erlang_python/nif/internal/queue"
 )
@@ -26,8 +28,6 @@ type task struct {
 	queue.Link[task]
 	c    *C.task
 	slot uint64
-	// generation is that of the C.task's state; it changes when the task is taken back.
-	generation uint64
 	// owner is the process that the context binding of a first call waits for (context_pool.go).
 	owner *binding
 	// queued is when it was put into the pool's shared queue, in monotonic nanoseconds.
@@ -95,10 +95,16 @@ func (p *taskPool) putRetired(t *task, custody C.uint8_t) {
 
 // putBatch takes back those tasks of a batch that are ours, as custody says of each.
 func (p *taskPool) putBatch(batch []*task, custody []C.uint8_t) {
+	ours := 0
 	for i, t := range batch {
-		if !t.retire(custody[i]) {
+		if t.retire(custody[i]) {
+			ours++
+		} else {
 			custody[i] = C.TASK_ELSEWHERE
 		}
+	}
+	if ours == 0 {
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,8 +129,7 @@ func (p *taskPool) keep(t *task) {
 func (t *task) retire(custody C.uint8_t) bool {
 	switch custody {
 	case C.TASK_RETIRED:
-		t.owner = nil
-		t.generation++
+		t.disown()
 		return true
 	case C.TASK_FINISHED:
 		return t.recycle()
@@ -132,17 +137,25 @@ func (t *task) retire(custody C.uint8_t) bool {
 	return false
 }
 
+// generation is that of the C.task's state; it changes when the task is taken back.
+func (t *task) generation() uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&t.c.state))) >> C.TASK_PHASE_BITS
+}
+
+// disown writes only when there is something to forget: most tasks never leave the caches of those who read them.
+func (t *task) disown() {
+	if t.owner != nil {
+		t.owner = nil
+	}
+}
+
 func (t *task) recycle() bool {
-	t.owner = nil
+	t.disown()
 	if t.c.object != nil {
 		dropLater(t.c.object)
 		t.c.object = nil
 	}
-	if !C.task_recycle(t.c) {
-		return false
-	}
-	t.generation++
-	return true
+	return bool(C.task_recycle(t.c))
 }
 
 // snapshot is all tasks that there are, in use or not. They are never freed.

@@ -24,9 +24,15 @@
 #define ERLANG_PYTHON_TASK_H
 
 #include <erl_nif.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Of a cache line, in bytes, and of what is packed into the lines of a task. */
+#define TASK_LINE 64
+#define TASK_VALUE_SIZE 39
+#define TASK_ARGUMENTS_SIZE 92
 
 typedef enum task_phase {
     TASK_FREE,
@@ -53,31 +59,46 @@ enum {
     TASK_FLAG_OUTLIVES_CALLER = 1 << 2,  /* run also when the caller is gone */
 };
 
+/* The generation is above the phase in a task's state. */
+enum { TASK_PHASE_BITS = 8 };
+
+/*
+ * The parts that different threads write are on cache lines of their own: a submitter that spins
+ * looks at the first one all the time.
+ */
 typedef struct task {
-    ErlNifEnv *env;
-    /* generation << 8 | phase; a canceller that holds an older generation finds nothing to cancel.
-     */
-    _Atomic uint64_t state;
-    uint64_t slot; /* where task.go finds it */
-    ErlNifPid caller;
-    ERL_NIF_TERM reference; /* the caller's; all terms live in env */
-    ERL_NIF_TERM module;
-    ERL_NIF_TERM function;
-    ERL_NIF_TERM arguments;
-    ERL_NIF_TERM keywords; /* only when keyword_count > 0 */
+    /* generation << TASK_PHASE_BITS | phase; a canceller that holds an older generation finds
+     * nothing to cancel. */
+    alignas(TASK_LINE) _Atomic uint64_t state;
     ERL_NIF_TERM result;
-    task_kind kind;
-    unsigned flags;
-    size_t keyword_count;
-    uint64_t weight; /* about the number of bytes of result */
-    uint64_t id;     /* of the running coroutine on its loop, 0 before */
+    uint64_t weight;                      /* about the number of bytes of result */
+    bool direct;                          /* value stands for {ok, Value}, result is not set */
+    unsigned char value[TASK_VALUE_SIZE]; /* convert_packed.h */
+
+    /* What the submitter asks for; all terms live in env. */
+    alignas(TASK_LINE) ERL_NIF_TERM module;
+    ERL_NIF_TERM function;
+    ErlNifPid caller;
+    uint8_t kind; /* a task_kind */
+    uint8_t flags;
+    bool packed;          /* the arguments are in `packed_arguments` */
+    uint8_t packed_count; /* their number */
+    uint32_t keyword_count;
+    int32_t status; /* of TASK_RESOLVE, an answer_status */
+    /* convert_packed.h, one after the other. */
+    unsigned char packed_arguments[TASK_ARGUMENTS_SIZE];
+
+    alignas(TASK_LINE) ErlNifEnv *env;
+    ERL_NIF_TERM reference; /* the caller's */
+    ERL_NIF_TERM arguments; /* unless packed */
+    ERL_NIF_TERM keywords;  /* only when keyword_count > 0 */
+    uint64_t loop;          /* handle of the event loop it was submitted to, else 0 */
     /* A strong reference to a Python object or NULL: a ScheduleMarker to go on with, or the future
      * of TASK_RESOLVE. */
     void *object;
-    int32_t status; /* of TASK_RESOLVE, an answer_status */
-    uint64_t loop;  /* handle of the event loop it was submitted to, else 0 */
     /* Id of the call of Python whose callback submitted it, else 0. */
     uint64_t origin;
+    uint64_t slot; /* where task.go finds it */
 } task;
 
 /* Whose a task is after a batch in which it was run. */
@@ -113,8 +134,9 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
  * the next one. */
 static inline void task_prefetch(task *const *tasks, int count) {
     for (int i = 0; i < count; i++) {
+        __builtin_prefetch(&tasks[i]->module);
+        __builtin_prefetch(&tasks[i]->env);
         __builtin_prefetch(&tasks[i]->state, 1);
-        __builtin_prefetch(&tasks[i]->result, 1);
     }
 }
 
@@ -178,6 +200,12 @@ bool task_silent(task *t);
  * recycled by the runner, false when the submitter took it over.
  */
 bool task_finish(task *t, ERL_NIF_TERM result);
+
+/* True while the submitter spins, so that the answer does not have to travel. */
+bool task_awaited(task *t);
+
+/* task_finish() with {ok, Value} for the value that was packed into `value`. */
+bool task_finish_direct(task *t);
 
 /* Makes a FREE task the resolution of a future, whose reference it takes, by a term of which it
  * keeps a copy. */

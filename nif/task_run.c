@@ -5,6 +5,7 @@
 #include "callback.h"
 #include "caller.h"
 #include "convert.h"
+#include "convert_packed.h"
 #include "gil.h"
 #include "interrupt.h"
 #include "python_error.h"
@@ -18,7 +19,6 @@
 
 typedef struct argument_vector {
     PyObject **items; /* positional first, then the values of names */
-    size_t capacity;
     size_t count;
     size_t positional;
     PyObject *names; /* tuple of str, or NULL */
@@ -92,16 +92,35 @@ static bool arguments_add_keywords(argument_vector *arguments, ErlNifEnv *env, E
     return good && names_differ(arguments->names, atoms);
 }
 
-static bool arguments_fill(argument_vector *arguments, const task *t) {
-    ErlNifEnv *env = t->env;
+/* The positional arguments from the task's own memory. */
+static bool arguments_unpack(argument_vector *arguments, const task *t) {
+    const unsigned char *from = t->packed_arguments;
+    for (unsigned i = 0; i < t->packed_count; i++) {
+        if (!arguments_push(arguments, packed_to_object(t->env, &from))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool arguments_read(argument_vector *arguments, const task *t) {
     ERL_NIF_TERM list = t->arguments;
-    unsigned length;
+    ERL_NIF_TERM head;
+    while (enif_get_list_cell(t->env, list, &head, &list)) {
+        if (!arguments_push(arguments, term_to_python(t->env, head))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool arguments_fill(argument_vector *arguments, const task *t) {
+    unsigned length = t->packed_count;
     const size_t keywords = t->keyword_count;
     arguments->items = arguments->small;
-    arguments->capacity = SMALL_ARGUMENTS;
     arguments->count = 0;
     arguments->names = NULL;
-    if (!enif_get_list_length(env, list, &length)) {
+    if (!t->packed && !enif_get_list_length(t->env, t->arguments, &length)) {
         PyErr_SetString(PyExc_TypeError, "arguments must be a proper list");
         return false;
     }
@@ -114,13 +133,8 @@ static bool arguments_fill(argument_vector *arguments, const task *t) {
             return false;
         }
     }
-    ERL_NIF_TERM head;
-    while (enif_get_list_cell(env, list, &head, &list)) {
-        if (!arguments_push(arguments, term_to_python(env, head))) {
-            return false;
-        }
-    }
-    return keywords == 0 || arguments_add_keywords(arguments, env, t->keywords, keywords);
+    return (t->packed ? arguments_unpack(arguments, t) : arguments_read(arguments, t)) &&
+           (keywords == 0 || arguments_add_keywords(arguments, t->env, t->keywords, keywords));
 }
 
 static PyObject *evaluate_call(task *t) {
@@ -322,8 +336,13 @@ task_outcome task_deliver(task *t, PyObject *value) {
     if (schedule_is_marker(value)) {
         return proceed(t, value);
     }
-    ERL_NIF_TERM result = t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value);
-    task_outcome outcome = finish(t, result);
+    task_outcome outcome;
+    if (t->kind != TASK_EXEC && task_awaited(t) &&
+        packed_from_object(value, t->value, sizeof(t->value)) > 0) {
+        outcome = task_finish_direct(t) ? TASK_RECYCLE : TASK_GONE;
+    } else {
+        outcome = finish(t, t->kind == TASK_EXEC ? atoms.ok : task_value_result(t, value));
+    }
     Py_DECREF(value);
     return outcome;
 }

@@ -21,8 +21,17 @@ type wakePin struct {
 
 var wakePins = registry.New[wakePin]()
 
-// C and Go mean the same by a wake_state.
-var _ = [1]struct{}{}[unsafe.Sizeof(wake.State{})-C.sizeof_wake_state]
+// C and Go mean the same by a wake_state: an index other than 0 does not compile.
+var (
+	same = [1]struct{}{}
+	_    = same[unsafe.Sizeof(wake.State{})-C.sizeof_wake_state]
+	_    = same[wake.StateOffset-C.WAKE_STATE_OFFSET]
+	_    = same[wake.WritersOffset-C.WAKE_WRITERS_OFFSET]
+	_    = same[wake.NotifiedOffset-C.WAKE_NOTIFIED_OFFSET]
+	_    = same[wake.FdOffset-C.WAKE_FD_OFFSET]
+	_    = same[wake.Sleeping-C.WAKE_SLEEPING]
+	_    = same[wake.Signalled-C.WAKE_SIGNALLED]
+)
 
 // core_wake_pin lends the state of the loop's waker to C, until core_wake_unpin of the handle that it returns; 0 when
 // the loop is closed.

@@ -4,10 +4,6 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-/* States of a waker, as in wake.go. */
-#define WAKE_SLEEPING 1
-#define WAKE_SIGNALLED 2
-
 static void write_signal(int fd) {
 #ifdef __linux__
     const uint64_t signal = 1; /* what an eventfd takes */

@@ -8,6 +8,7 @@
 #ifndef ERLANG_PYTHON_WAKE_STATE_H
 #define ERLANG_PYTHON_WAKE_STATE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* wake.State, whose documentation says what the fields are. To cgo, which does not know
@@ -17,7 +18,18 @@ typedef struct {
     int32_t writers;
     uint32_t notified;
     int32_t fd;
+    char padding[48]; /* to a cache line */
 } wake_state;
+
+/* States of a waker and the layout, for the check that Go means the same. */
+enum {
+    WAKE_SLEEPING = 1,
+    WAKE_SIGNALLED = 2,
+    WAKE_STATE_OFFSET = offsetof(wake_state, state),
+    WAKE_WRITERS_OFFSET = offsetof(wake_state, writers),
+    WAKE_NOTIFIED_OFFSET = offsetof(wake_state, notified),
+    WAKE_FD_OFFSET = offsetof(wake_state, fd),
+};
 
 /* wake.Waker.Notify: ends the owner's sleep, or its next one, and says so. From any thread, at any
  * time. */

@@ -22,6 +22,14 @@ type Link[T any] struct {
 // QueueLink gives the queue access to the embedded link.
 func (l *Link[T]) QueueLink() *Link[T] { return l }
 
+// set writes only what changes: elements that travel alone keep their link nil, and its cache
+// line stays with all threads that read it.
+func (l *Link[T]) set(next *T) {
+	if l.next != next {
+		l.next = next
+	}
+}
+
 // Linked is what an element pointer has to satisfy: embedding [Link] is enough. A type laid
 // over C memory implements QueueLink itself.
 type Linked[T any] interface {
@@ -52,20 +60,26 @@ type Linked[T any] interface {
 // rest is guarded by a mutex so that Close may come from any thread; the mutex is taken
 // once per batch, not per element, and nothing is called while it is held.
 type Queue[T any, P Linked[T]] struct {
-	head atomic.Pointer[T]
-	// Pushers hammer head and length; the consumer polls left. The padding keeps the
-	// consumer's own fields off the line that the pushers fight for.
+	// Each part has a cache line of its own: what pushers fight for, what everybody only
+	// reads, and what the consumer writes with every Take.
+	head   atomic.Pointer[T]
 	length atomic.Int64
-	_      [48]byte
+	_      [lineSize - 16]byte
 
 	limit  int64
 	closed *T
+	_      [lineSize - 16]byte
 
 	mu       sync.Mutex
 	rest     *T
 	restTail *T
 	left     atomic.Int64
+	_        [lineSize - 32]byte
 }
+
+// lineSize is that of a cache line. Go's allocator aligns a structure whose size is a small
+// multiple of it to it.
+const lineSize = 64
 
 // New returns an empty queue that holds at most limit elements; a limit of 0 or less means
 // no bound. Elements count from Push until Take or Close returns them.
@@ -86,11 +100,11 @@ func (q *Queue[T, P]) Push(x *T) error {
 	for {
 		head := q.head.Load()
 		if head == q.closed {
-			link.next = nil
+			link.set(nil)
 			q.length.Add(-1)
 			return ErrClosed
 		}
-		link.next = head
+		link.set(head)
 		if q.head.CompareAndSwap(head, x) {
 			return nil
 		}
@@ -133,7 +147,7 @@ func (q *Queue[T, P]) Take(buf []*T, max int) []*T {
 		x := q.rest
 		link := P(x).QueueLink()
 		q.rest = link.next
-		link.next = nil
+		link.set(nil)
 		buf = append(buf, x)
 	}
 	if n := int64(len(buf) - start); n > 0 {
@@ -165,7 +179,7 @@ func (q *Queue[T, P]) adopt(newest *T) {
 	for x := newest; x != nil; n++ {
 		link := P(x).QueueLink()
 		next := link.next
-		link.next = oldest
+		link.set(oldest)
 		oldest, x = x, next
 	}
 	if q.rest == nil {
@@ -190,7 +204,7 @@ func (q *Queue[T, P]) Close() []*T {
 	for x := q.rest; x != nil; {
 		link := P(x).QueueLink()
 		next := link.next
-		link.next = nil
+		link.set(nil)
 		all = append(all, x)
 		x = next
 	}

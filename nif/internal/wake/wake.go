@@ -3,6 +3,7 @@ package wake
 import (
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
 // States of a Waker. The owner does awake → sleeping (Prepare) and anything → awake (Clear)
@@ -24,7 +25,20 @@ type State struct {
 	writers  atomic.Int32
 	notified atomic.Uint32 // 1: Notify since the last TakeNotified
 	fd       int32         // what Wake writes to; does not change
+	// A cache line of its own: who looks whether a loop sleeps shall not wait for what its
+	// neighbours are doing.
+	_ [48]byte
 }
+
+// Offsets of the fields of a State and the values of its state that C knows, for the check that C means the same.
+const (
+	StateOffset    = unsafe.Offsetof(State{}.state)
+	WritersOffset  = unsafe.Offsetof(State{}.writers)
+	NotifiedOffset = unsafe.Offsetof(State{}.notified)
+	FdOffset       = unsafe.Offsetof(State{}.fd)
+	Sleeping       = sleeping
+	Signalled      = signalled
+)
 
 // Waker wakes one owner thread. Wake and Notify are for any thread; everything else is for the owner.
 type Waker struct {
