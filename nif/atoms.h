@@ -13,6 +13,7 @@
     ATOM(pending)                                                                                  \
     ATOM(busy)                                                                                     \
     ATOM(closed)                                                                                   \
+    ATOM(enomem)                                                                                   \
     ATOM(cancelled)                                                                                \
     ATOM(python_call)                                                                              \
     ATOM(loop_restarted)                                                                           \

@@ -8,6 +8,7 @@
 #include "convert.h"
 #include "gil.h"
 #include "selector.h"
+#include "task_pool.h"
 #include "task_run.h"
 
 #include <math.h>
@@ -203,7 +204,7 @@ static void run_nested(uint64_t waiter, task *t) {
     task_living living = {.until = 0};
     switch (task_run(t, &living)) {
     case TASK_RECYCLE:
-        core_task_recycle(slot);
+        task_pool_put(t);
         break;
     case TASK_AGAIN:
         core_waiter_again(waiter, slot);

@@ -3,7 +3,7 @@ package main
 /*
 #include "atoms.h"
 #include "callback.h"
-#include "task.h"
+#include "task_pool.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -127,7 +127,7 @@ func (p *pendingCall) finish(id uint64, status C.answer_status, term C.ERL_NIF_T
 		return nil
 	}
 	if !C.task_claim(p.task.c) {
-		tasks.put(p.task)
+		p.task.put()
 		return nil
 	}
 	return p.task
@@ -137,13 +137,13 @@ func (p *pendingCall) finish(id uint64, status C.answer_status, term C.ERL_NIF_T
 // our own to a loop that is not ours.
 func (p *pendingCall) resolve(status C.answer_status, term C.ERL_NIF_TERM) {
 	if l := loops.Get(p.loop); l != nil {
-		if t := tasks.get(); t != nil {
-			C.task_prepare_resolution(t.c, p.future, C.int32_t(status), term)
-			if accepted, _ := l.submit(t); accepted {
+		if c := C.task_pool_get(); c != nil {
+			C.task_prepare_resolution(c, p.future, C.int32_t(status), term)
+			if accepted, _ := l.submit(c); accepted {
 				return
 			}
-			t.c.object = nil
-			tasks.put(t)
+			c.object = nil
+			C.task_pool_put(c)
 		}
 	}
 	env := C.enif_alloc_env()
@@ -201,7 +201,7 @@ func core_call_begin_task(slot C.uint64_t, to *C.ErlNifPid) C.uint64_t {
 	if !callbackServer(to) {
 		return 0
 	}
-	p := &pendingCall{task: tasks.bySlot(uint64(slot))}
+	p := &pendingCall{task: taskBySlot(slot)}
 	return C.uint64_t(p.register())
 }
 
@@ -219,6 +219,12 @@ func core_call_forget(id C.uint64_t) C.bool {
 		dropLater(p.future)
 	}
 	return true
+}
+
+//export core_drop_later
+func core_drop_later(object unsafe.Pointer) {
+	defer guardCallback("drop_later")
+	dropLater(object)
 }
 
 // dropLater gives up a reference to a Python object, soon. Safe on any thread, with or without the GIL.

@@ -51,7 +51,7 @@ func core_callback_reply(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 		C.enif_make_copy(env, t.c.reference),
 	}
 	result = C.enif_make_tuple_from_array(env, &elements[0], 3)
-	tasks.put(t)
+	t.put()
 	return result
 }
 

@@ -25,11 +25,11 @@ import (
 
 const (
 	// contextBatch bounds how many tasks run in one hold of the GIL.
-	contextBatch = 64
+	contextBatch = C.TASK_BATCH
 	// spinLimit bounds a thread's spin for more work before it sleeps: sleeping and waking cost tens of microseconds.
 	spinLimit = 100_000
 	// awaitLimit bounds a submitter's spin for its answer, in nanoseconds, so that a BEAM scheduler is never held.
-	awaitLimit = 10_000
+	awaitLimit = C.TASK_AWAIT_LIMIT
 )
 
 var errClosed = errors.New("closed")
@@ -55,9 +55,8 @@ type pythonContext struct {
 
 	spin    spin.Policy
 	batch   []*task
-	c       **C.task   // batch for C
-	custody *C.uint8_t // whose they are afterwards
-	further *C.bool    // those that have another step
+	c       **C.task // batch for C
+	further *C.bool  // those that have another step
 	// again holds tasks whose next step comes after what is queued; chains is their number.
 	again   []*task
 	chains  atomic.Int32
@@ -160,13 +159,11 @@ func (c *pythonContext) run(thread *pythonThread) {
 	}
 	c.batch = make([]*task, 0, contextBatch)
 	c.c = (**C.task)(C.calloc(contextBatch, C.size_t(unsafe.Sizeof(uintptr(0)))))
-	c.custody = (*C.uint8_t)(C.calloc(contextBatch, 1))
 	c.further = (*C.bool)(C.calloc(contextBatch, 1))
 	for c.take(thread) {
 		c.runBatch(thread)
 	}
 	C.free(unsafe.Pointer(c.c))
-	C.free(unsafe.Pointer(c.custody))
 	C.free(unsafe.Pointer(c.further))
 	for _, t := range c.again {
 		t.fail(C.atoms.closed)
@@ -255,7 +252,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		c.running.Store(0)
 		return
 	}
-	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.custody, c.further))
+	again := int(C.task_run_batch(thread.state, C.uint64_t(thread.handle), c.c, C.size_t(n), c.further))
 	if again > 0 {
 		for i, further := range unsafe.Slice(c.further, n) {
 			if further {
@@ -264,7 +261,6 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 		}
 		c.chains.Store(int32(len(c.again)))
 	}
-	tasks.putBatch(c.batch, unsafe.Slice(c.custody, n))
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)
 	c.average = (c.average*7 + took) / 8

@@ -99,7 +99,7 @@ func submitCall(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase, c *
 		accepted, reason = current.contexts.submitShared(env, t, choice != choiceAny)
 	}
 	if !accepted {
-		tasks.put(t)
+		t.put()
 		return nil, 0, makeError(env, reason)
 	}
 	return t, generation, 0
@@ -123,13 +123,12 @@ func core_context_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	}
 	if phase == C.TASK_AWAITED {
 		var answer C.ERL_NIF_TERM
-		var custody C.uint8_t
-		if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer, &custody) {
-			tasks.putRetired(t, custody)
+		if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer) {
+			t.put()
 			return answer
 		}
 	}
-	return makeInteger(env, int64(t.id(generation)))
+	return C.enif_make_uint64(env, C.ErlNifUInt64(t.id(generation)))
 }
 
 // core_context_cast takes what context_call takes; nobody hears of the result.

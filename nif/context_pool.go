@@ -332,6 +332,7 @@ func (p *contextPool) close() {
 	var waiting []*task
 	for _, t := range shared {
 		if b := t.owner; b != nil {
+			t.owner = nil
 			waiting = append(waiting, b.waiting...)
 			b.waiting = nil
 		}

@@ -2,7 +2,7 @@ package main
 
 /*
 #include "atoms.h"
-#include "task.h"
+#include "task_pool.h"
 */
 import "C"
 
@@ -58,11 +58,7 @@ func (c *pythonContext) abandon() {
 		t.fail(C.atoms.context_replaced)
 	}
 	key := C.uint64_t(c.thread.handle | contextKeyBit)
-	for _, t := range tasks.snapshot() {
-		if t.c.loop == key && bool(C.task_answer_for(t.c, key, C.atoms.context_replaced)) {
-			tasks.put(t)
-		}
-	}
+	C.task_pool_answer_for(key, C.atoms.context_replaced)
 	c.thread.waker.Wake()
 	c.thread.interrupt(c.runs)
 }

@@ -37,16 +37,13 @@ type eventLoop struct {
 	resource *C.resource
 	set      pollset.Set
 	waker    *wake.Waker
-	queue    *queue.Queue[task, *task]
+	queue    *queue.Queue[loopTask, *loopTask]
+	*loopDoor
 
 	closed    atomic.Bool
 	opened    atomic.Bool // a Selector has it: what it hands out belongs to one thread
 	stopping  atomic.Bool // its thread is to end, and was not told yet
 	stopAsked atomic.Bool
-	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
-	quick     atomic.Bool // its tasks have taken less than awaitLimit
-	// destroyed by Erlang: refused from then on, though its thread may need a while to end; set under mu.
-	destroyed atomic.Bool
 	driven    atomic.Bool
 	told      atomic.Bool // task_ready was sent to the worker, and process_ready_tasks was not called
 	// stackSize of the thread that is started with the first task, 0 when the loop shall have none of its own.
@@ -90,7 +87,8 @@ func newLoop() (*eventLoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	waker, err := wake.New()
+	door := new(loopDoor)
+	waker, err := wake.NewOn(&door.wakers)
 	if err != nil {
 		set.Close(false)
 		return nil, err
@@ -104,15 +102,18 @@ func newLoop() (*eventLoop, error) {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	l := &eventLoop{set: set, waker: waker, queue: queue.New[task](limit), watches: make(map[C.ERL_NIF_TERM]*watch)}
+	l := &eventLoop{set: set, waker: waker, loopDoor: door, watches: make(map[C.ERL_NIF_TERM]*watch)}
+	l.queue = queue.NewOn[loopTask](&door.pushers, limit)
 	l.waiting = newWaiting()
 	l.quick.Store(true)
 	l.handle = loops.Add(l)
+	l.loop = l.handle
 	l.resource = C.resource_new(C.RESOURCE_LOOP, C.uint64_t(l.handle))
 	if l.resource == nil {
 		l.close()
 		return nil, syscall.ENOMEM
 	}
+	l.lend(l.resource)
 	l.held = true
 	return l, nil
 }
@@ -142,9 +143,7 @@ func (l *eventLoop) close() {
 		return
 	}
 	loops.Remove(l.handle)
-	for _, t := range l.queue.Close() {
-		t.fail(C.atoms.closed)
-	}
+	l.failQueued(C.atoms.closed)
 	l.raw.close(nil, l)
 	l.unwatchAll()
 	l.releaseSet()
@@ -161,12 +160,19 @@ func (l *eventLoop) stop() {
 
 func (l *eventLoop) wake() { l.waker.Notify() }
 
-// submit queues a task; when it does not, the task stays the caller's.
-func (l *eventLoop) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
-	t.c.loop = C.uint64_t(l.handle)
-	switch l.queue.Push(t) {
+// failQueued closes the queue and answers what was in it.
+func (l *eventLoop) failQueued(reason C.ERL_NIF_TERM) {
+	for _, t := range l.queue.Close() {
+		failTask((*C.task)(t), reason)
+	}
+}
+
+// submit queues a task; when it does not, the task stays the caller's. Most tasks come by loop_submit.c instead.
+func (l *eventLoop) submit(c *C.task) (accepted bool, reason C.ERL_NIF_TERM) {
+	c.loop = C.uint64_t(l.handle)
+	switch l.queue.Push((*loopTask)(c)) {
 	case nil:
-		if l.needsThread() {
+		if l.undriven.Load() {
 			l.startThread()
 		}
 		l.waker.Wake()
@@ -176,9 +182,4 @@ func (l *eventLoop) submit(t *task) (accepted bool, reason C.ERL_NIF_TERM) {
 	default:
 		return false, C.atoms.closed
 	}
-}
-
-// promising tells whether an answer is likely within awaitLimit.
-func (l *eventLoop) promising() bool {
-	return l.awake.Load() && l.quick.Load() && l.queue.Len() <= 1
 }

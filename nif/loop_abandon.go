@@ -2,7 +2,7 @@ package main
 
 /*
 #include "atoms.h"
-#include "task.h"
+#include "task_pool.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -45,22 +45,14 @@ func (l *eventLoop) giveUp(env *C.ErlNifEnv) {
 
 // answerAll fails the tasks that are queued and, in place of the thread, those that it took. Runs on a thread of ours.
 func (l *eventLoop) answerAll(reason C.ERL_NIF_TERM) {
-	for _, t := range l.queue.Close() {
-		t.fail(reason)
-	}
-	handle := C.uint64_t(l.handle)
-	for _, t := range tasks.snapshot() {
-		// Any other thread may write the field meanwhile; task_answer_for looks again.
-		if t.c.loop == handle && bool(C.task_answer_for(t.c, handle, reason)) {
-			tasks.put(t)
-		}
-	}
+	l.failQueued(reason)
+	C.task_pool_answer_for(C.uint64_t(l.handle), reason)
 }
 
 // takeBack gives back a task that could not be queued; false when answerAll has answered it meanwhile.
-func (t *task) takeBack() bool {
-	mine := bool(C.task_withdraw(t.c))
-	tasks.put(t)
+func takeBack(c *C.task) bool {
+	mine := bool(C.task_withdraw(c))
+	C.task_pool_put(c)
 	return mine
 }
 

@@ -4,6 +4,7 @@ package main
 #include "atoms.h"
 #include "loop_ready.h"
 #include "resource.h"
+#include "task_pool.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -121,44 +122,20 @@ func core_loop_fileno(handle C.uint64_t) C.int {
 //export core_deadline
 func core_deadline(timeout C.int64_t) C.int64_t { return C.int64_t(pollset.Deadline(int64(timeout))) }
 
-// core_tasks_recycle takes back the tasks of the last batch when no other wait will. The loop may have been closed by
-// Erlang meanwhile.
-//
-//export core_tasks_recycle
-func core_tasks_recycle(handle C.uint64_t, ready *C.loop_ready) {
-	defer guardCallback("tasks_recycle")
-	if l := loops.Get(uint64(handle)); l != nil {
-		l.returnBatch(ready)
-		return
-	}
-	batch := make([]*task, ready.ran)
-	for i := range batch {
-		batch[i] = tasks.bySlot(uint64(ready.tasks[i].slot))
-	}
-	ready.ran = 0
-	tasks.putBatch(batch, ready.custody[:len(batch)])
-}
-
 // core_loop_again queues the next step of a task, behind what is queued.
 //
 //export core_loop_again
 func core_loop_again(handle C.uint64_t, slot C.uint64_t) {
 	defer guardCallback("loop_again")
-	t := tasks.bySlot(uint64(slot))
+	c := C.task_pool_at(slot)
 	reason := C.atoms.closed
 	if l := loops.Get(uint64(handle)); l != nil {
 		accepted := false
-		if accepted, reason = l.submit(t); accepted {
+		if accepted, reason = l.submit(c); accepted {
 			return
 		}
 	}
-	t.fail(reason)
-}
-
-//export core_task_recycle
-func core_task_recycle(slot C.uint64_t) {
-	defer guardCallback("task_recycle")
-	tasks.put(tasks.bySlot(uint64(slot)))
+	failTask(c, reason)
 }
 
 // core_loop_watch has the asyncio task of that key cancelled when the process dies.

@@ -7,8 +7,6 @@ package main
 #include <erl_nif.h>
 #cgo noescape resource_handle
 #cgo nocallback resource_handle
-#cgo noescape task_await
-#cgo nocallback task_await
 */
 import "C"
 
@@ -95,75 +93,6 @@ func (l *eventLoop) destroy(env *C.ErlNifEnv) {
 		defer guardCallback("the end of a loop")
 		l.close()
 	}()
-}
-
-// submitTask queues a task of Erlang; problem is the term to answer when that fails.
-func submitTask(env *C.ErlNifEnv, argv []C.ERL_NIF_TERM, phase C.task_phase) (t *task, generation uint64,
-	problem C.ERL_NIF_TERM) {
-	t, handle := loopSubmission(env, argv, phase)
-	if t == nil {
-		return nil, 0, C.enif_make_badarg(env)
-	}
-	l := loops.Get(handle)
-	if l == nil || l.destroyed.Load() {
-		tasks.put(t)
-		return nil, 0, makeError(env, C.atoms.closed)
-	}
-	if phase == C.TASK_AWAITED && !l.promising() {
-		phase = C.TASK_QUEUED
-		C.task_give_up_waiting(t.c)
-	}
-	generation = t.generation()
-	if accepted, reason := l.submit(t); !accepted && t.takeBack() {
-		return nil, 0, makeError(env, reason)
-	}
-	if phase != C.TASK_AWAITED {
-		return t, generation, 0
-	}
-	var answer C.ERL_NIF_TERM
-	var custody C.uint8_t
-	if C.task_await(env, t.c, C.uint64_t(generation), awaitLimit, &answer, &custody) {
-		tasks.putRetired(t, custody)
-		return nil, 0, answer
-	}
-	return t, generation, 0
-}
-
-// core_event_loop_run(Loop, Reference, Kind, Module, Function, Arguments, Keywords, Flags) answers the result when it
-// comes within awaitLimit, and else the task's id: {async_result, Reference, Result} will follow.
-//
-//export core_event_loop_run
-func core_event_loop_run(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
-	defer guard(env, &result)
-	t, generation, answer := submitTask(env, arguments(argc, argv), C.TASK_AWAITED)
-	if t == nil {
-		return answer
-	}
-	return makeInteger(env, int64(t.id(generation)))
-}
-
-// core_event_loop_create_task takes what event_loop_run takes and answers ok; the result always comes as a message.
-//
-//export core_event_loop_create_task
-func core_event_loop_create_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
-	defer guard(env, &result)
-	t, _, problem := submitTask(env, arguments(argc, argv), C.TASK_QUEUED)
-	if t == nil {
-		return problem
-	}
-	return C.atoms.ok
-}
-
-// core_event_loop_spawn_task takes what event_loop_run takes and answers ok; nobody hears of the result.
-//
-//export core_event_loop_spawn_task
-func core_event_loop_spawn_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
-	defer guard(env, &result)
-	t, _, problem := submitTask(env, arguments(argc, argv), C.TASK_SILENT)
-	if t == nil {
-		return problem
-	}
-	return C.atoms.ok
 }
 
 // core_event_loop_cancel(Loop, Reference) cancels the asyncio task of a task that is suspended on the loop.

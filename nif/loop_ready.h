@@ -28,7 +28,6 @@ typedef struct loop_event {
 typedef struct loop_ready {
     int32_t event_count;
     int32_t task_count;
-    int32_t ran; /* tasks of the last batch whose custody was not told to Go yet */
     int32_t cancel_count;
     bool stop;  /* the loop is to end */
     bool eager; /* another look is likely to find events */
@@ -38,7 +37,6 @@ typedef struct loop_ready {
     int64_t timers;
     loop_event events[LOOP_EVENTS];
     task *tasks[LOOP_TASKS];
-    uint8_t custody[LOOP_TASKS];    /* of the tasks, a task_custody, set by loop_run_tasks() */
     uint64_t cancels[LOOP_CANCELS]; /* keys of references whose asyncio task is to be cancelled */
 } loop_ready;
 

@@ -7,6 +7,7 @@
 #include "handles.h"
 #include "python_error.h"
 #include "schedule.h"
+#include "task_pool.h"
 #include "task_run.h"
 
 #include <structmember.h>
@@ -24,11 +25,9 @@ typedef struct task_waiter {
     vectorcallfunc vectorcall;
 } task_waiter;
 
-static void recycle(task *t) { core_task_recycle(t->slot); }
-
 static void deliver(task *t, ERL_NIF_TERM result) {
     if (task_finish(t, result)) {
-        recycle(t);
+        task_pool_put(t);
     }
 }
 
@@ -50,7 +49,7 @@ static void settle(uint64_t loop, task *t, task_outcome outcome) {
     if (outcome == TASK_AGAIN) {
         core_loop_again(loop, t->slot);
     } else if (outcome == TASK_RECYCLE) {
-        recycle(t);
+        task_pool_put(t);
     }
 }
 
@@ -352,24 +351,23 @@ bool loop_run_tasks(selector *self) {
     Py_INCREF(loop);
     task_living living = {.until = 0};
     task_prefetch(ready->tasks, count);
-    uint64_t handle = self->handle;
+    task *finished[LOOP_TASKS];
+    size_t finished_count = 0;
     timer_head before = timers_of(loop);
     for (int i = 0; i < count; i++) {
         if (i + 1 < count) {
             task_prefetch_terms(ready->tasks[i + 1]);
         }
         task *t = ready->tasks[i];
-        bool finished = self->loop != NULL ? run_one(self, loop, t, &living)
-                                           : task_finish(t, task_error(t, atoms.closed));
-        ready->custody[i] = finished ? task_retire(t) : TASK_ELSEWHERE;
+        bool done = self->loop != NULL ? run_one(self, loop, t, &living)
+                                       : task_finish(t, task_error(t, atoms.closed));
+        if (done) {
+            finished[finished_count++] = t;
+        }
     }
+    task_pool_put_batch(finished, finished_count);
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);
-    }
-    /* The next wait, which enters Go anyway, gives them back, or who closes the selector. */
-    ready->ran = count;
-    if (self->handle == 0) {
-        core_tasks_recycle(handle, ready);
     }
     bool leave = true;
     if (self->loop != NULL) {

@@ -33,6 +33,7 @@ func (l *eventLoop) start(stackSize int64, owner C.ErlNifPid) error {
 	}
 	l.owner.CompareAndSwap(nil, &owner)
 	l.stackSize.Store(stackSize)
+	l.undriven.Store(stackSize != 0 && !l.driven.Load())
 	return nil
 }
 
@@ -48,14 +49,21 @@ func core_default_loop() C.uint64_t {
 	if l == nil {
 		return 0
 	}
-	if l.needsThread() {
+	if l.undriven.Load() {
 		l.startThread()
 	}
 	return C.uint64_t(l.handle)
 }
 
-// needsThread tells whether a task was given to a loop whose thread is still to be started.
-func (l *eventLoop) needsThread() bool { return l.stackSize.Load() != 0 && !l.driven.Load() }
+// core_loop_start_thread starts the thread of a loop whose first task was queued.
+//
+//export core_loop_start_thread
+func core_loop_start_thread(handle C.uint64_t) {
+	defer guardCallback("loop_start_thread")
+	if l := loops.Get(uint64(handle)); l != nil && l.undriven.Load() {
+		l.startThread()
+	}
+}
 
 // startThread starts the thread unless somebody else did. When there is none to be had, it tries again later.
 func (l *eventLoop) startThread() {
@@ -76,6 +84,7 @@ func (l *eventLoop) startThread() {
 	}
 	l.thread = thread
 	l.driven.Store(true)
+	l.undriven.Store(false)
 }
 
 func (l *eventLoop) startThreadAgain() {

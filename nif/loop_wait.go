@@ -35,7 +35,7 @@ type waiting struct {
 	spin    spin.Policy
 	linger  spin.Policy // how long recent sleeps were
 	events  []pollset.Event
-	batch   []*task
+	batch   []*loopTask
 	began   int64 // when the batch that runs was handed out, 0 when none runs
 	workEnd int64 // when the last batch ended
 	average int64 // recent nanoseconds of a task
@@ -48,7 +48,7 @@ func newWaiting() waiting {
 		spin:   spin.New(spinLimit),
 		linger: spin.New(longestLinger),
 		events: make([]pollset.Event, C.LOOP_EVENTS),
-		batch:  make([]*task, 0, C.LOOP_TASKS),
+		batch:  make([]*loopTask, 0, C.LOOP_TASKS),
 	}
 }
 
@@ -61,7 +61,6 @@ func (l *eventLoop) pendingWork() bool {
 // ever).
 func (l *eventLoop) wait(ready *C.loop_ready, deadline int64) C.int {
 	ready.event_count, ready.task_count, ready.cancel_count = 0, 0, 0
-	l.returnBatch(ready)
 	l.endBatch()
 	if !l.precise {
 		l.precise = true
@@ -136,7 +135,7 @@ func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
 	}
 	l.batch = l.queue.Take(l.batch[:0], C.LOOP_TASKS)
 	for i, t := range l.batch {
-		ready.tasks[i] = t.c
+		ready.tasks[i] = (*C.task)(t)
 	}
 	ready.task_count = C.int32_t(len(l.batch))
 	l.taken.Add(uint64(len(l.batch)))
@@ -162,14 +161,6 @@ func (l *eventLoop) gather() {
 			return
 		}
 		n = more
-	}
-}
-
-// returnBatch takes back the tasks of the last batch that are finished.
-func (l *eventLoop) returnBatch(ready *C.loop_ready) {
-	if n := ready.ran; n > 0 {
-		ready.ran = 0
-		tasks.putBatch(l.batch[:n], ready.custody[:n])
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 /*
 #include "atoms.h"
 #include "memory.h"
+#include "task_pool.h"
 #include <erl_nif.h>
 */
 import "C"
@@ -29,7 +30,7 @@ func core_memory_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resul
 	number := func(n int64) C.ERL_NIF_TERM { return makeInteger(env, n) }
 	entries := map[string]C.ERL_NIF_TERM{
 		"core":   number(core),
-		"tasks":  number(int64(len(tasks.snapshot()))),
+		"tasks":  number(int64(C.task_pool_size())),
 		"loops":  number(int64(loops.Len())),
 		"python": C.atoms.undefined,
 		"most":   C.atoms.undefined,

@@ -328,7 +328,7 @@ func core_submit_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resul
 			return C.enif_make_badarg(env)
 		}
 		t.c.caller = caller
-		if accepted, reason := l.submit(t); !accepted && t.takeBack() {
+		if accepted, reason := l.submit(t.c); !accepted && takeBack(t.c) {
 			return makeError(env, reason)
 		}
 		l.tellTasks(env)
@@ -353,7 +353,7 @@ func core_process_ready_tasks(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM
 			return posixError(env, errEnded)
 		}
 		l.told.Store(false)
-		if !l.queue.Empty() && l.needsThread() {
+		if !l.queue.Empty() && l.undriven.Load() {
 			l.startThread()
 		}
 		l.waker.Wake()

@@ -6,6 +6,7 @@ resource *resource_new(resource_kind kind, uint64_t handle) {
     resource *object = enif_alloc_resource(resource_types[kind], sizeof(resource));
     if (object != NULL) {
         object->handle = handle;
+        object->door = NULL;
     }
     return object;
 }

@@ -55,6 +55,7 @@ func core_resource_gone(kind C.int, handle C.uint64_t) {
 	case C.RESOURCE_TIMER:
 		rawTimers.Remove(uint64(handle))
 	case C.RESOURCE_LOOP:
+		unpinDoor(uint64(handle))
 		if l := loops.Get(uint64(handle)); l != nil {
 			l.forgotten()
 		}

@@ -1,6 +1,7 @@
 /*
- * NIF resources: what an Erlang term holds of a Go object is a handle, never a pointer; the object
- * is looked up in a registry (resource.go), and a handle whose object is gone finds nothing.
+ * NIF resources: what an Erlang term holds of a Go object is a handle, not a pointer (but for
+ * loop_door.h); the object is looked up in a registry (resource.go), and a handle whose object is
+ * gone finds nothing.
  */
 #ifndef ERLANG_PYTHON_RESOURCE_H
 #define ERLANG_PYTHON_RESOURCE_H
@@ -21,6 +22,7 @@ typedef enum resource_kind {
 
 typedef struct resource {
     uint64_t handle;
+    struct loop_door *door; /* of a RESOURCE_LOOP, for as long as the resource lives */
 } resource;
 
 /* Opened by the shim's load function. */

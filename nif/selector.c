@@ -334,7 +334,6 @@ static int wait_without_gil(selector *self, int64_t deadline) {
     gil_acquire(thread_state);
     self->waiting = false;
     if (self->handle == 0 && handle != 0) {
-        core_tasks_recycle(handle, ready);
         core_loop_close(handle);
     }
     return status;
@@ -477,7 +476,6 @@ static void selector_release(selector *self) {
     if (handle != 0 && self->waiting) {
         wake_notify(self->wake);
     } else if (handle != 0) {
-        core_tasks_recycle(handle, self->ready);
         core_loop_close(handle);
     }
 }

@@ -2,7 +2,6 @@
 
 #include "atoms.h"
 #include "convert_packed.h"
-#include "resource.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -109,13 +108,6 @@ bool task_recycle(task *t) {
     return true;
 }
 
-uint8_t task_retire(task *t) {
-    if (t->object != NULL) {
-        return TASK_FINISHED;
-    }
-    return task_recycle(t) ? TASK_RETIRED : TASK_ELSEWHERE;
-}
-
 bool task_withdraw(task *t) {
     return transition(t, TASK_QUEUED, TASK_CANCELLED) ||
            transition(t, TASK_AWAITED, TASK_CANCELLED) ||
@@ -207,20 +199,17 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     return true;
 }
 
-uint64_t task_prepare_for_loop(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase,
-                               task *t) {
-    uint64_t handle = resource_handle(env, argv[0], RESOURCE_LOOP);
-    return handle != 0 && task_prepare(env, argv + 1, phase, t) ? handle : 0;
-}
-
-void task_give_up_waiting(task *t) { transition(t, TASK_AWAITED, TASK_QUEUED); }
-
 uint64_t task_generation(const task *t) {
     return atomic_load_explicit(&t->state, memory_order_relaxed) >> TASK_PHASE_BITS;
 }
 
+uint64_t task_id(const task *t, uint64_t generation) {
+    const uint64_t mask = (UINT64_C(1) << TASK_ID_GENERATION_BITS) - 1;
+    return t->slot << TASK_ID_GENERATION_BITS | (generation & mask);
+}
+
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
-                ERL_NIF_TERM *result, uint8_t *custody) {
+                ERL_NIF_TERM *result) {
     const uint64_t awaited = generation << TASK_PHASE_BITS | TASK_AWAITED;
     const uint64_t answered = generation << TASK_PHASE_BITS | TASK_ANSWERED;
     const uint64_t deadline = monotonic_ns() + nanoseconds;
@@ -230,7 +219,6 @@ bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanosecon
             if (state == answered) {
                 *result = t->direct ? enif_make_tuple2(env, atoms.ok, packed_to_term(env, t->value))
                                     : enif_make_copy(env, t->result);
-                *custody = task_retire(t);
                 return true;
             }
             if (state != awaited) {

@@ -2,9 +2,9 @@
  * A task: one request from Erlang (call, eval, exec) on its way to a Python thread and its result
  * on the way back.
  *
- * Life of a task. The Go side (task.go) owns the memory: a task is taken from its pool by the
- * submitting NIF, filled there by task_prepare(), queued, and given back to the pool by exactly one
- * party, decided by one atomic transition of `state`:
+ * Life of a task. The pool (task_pool.h) owns the memory: a task is taken from it by the submitting
+ * NIF, filled there by task_prepare(), queued, and given back to the pool by exactly one party,
+ * decided by one atomic transition of `state`:
  *
  *   FREE -> AWAITED    submitter: it will spin for a while before it goes to its mailbox
  *   FREE -> QUEUED     submitter: the answer goes to its mailbox
@@ -32,7 +32,7 @@
 /* Of a cache line, in bytes, and of what is packed into the lines of a task. */
 #define TASK_LINE 64
 #define TASK_VALUE_SIZE 39
-#define TASK_ARGUMENTS_SIZE 92
+#define TASK_ARGUMENTS_SIZE 84
 
 typedef enum task_phase {
     TASK_FREE,
@@ -59,8 +59,14 @@ enum {
     TASK_FLAG_OUTLIVES_CALLER = 1 << 2,  /* run also when the caller is gone */
 };
 
-/* The generation is above the phase in a task's state. */
-enum { TASK_PHASE_BITS = 8 };
+enum {
+    TASK_PHASE_BITS = 8,         /* the generation is above them in a task's state */
+    TASK_ID_GENERATION_BITS = 30 /* the slot is above them in its id in Erlang, a small integer */
+};
+
+/* Bounds a submitter's spin for his answer, in nanoseconds, so that a BEAM scheduler is never held.
+ */
+#define TASK_AWAIT_LIMIT 10000
 
 /*
  * The parts that different threads write are on cache lines of their own: a submitter that spins
@@ -76,7 +82,8 @@ typedef struct task {
     unsigned char value[TASK_VALUE_SIZE]; /* convert_packed.h */
 
     /* What the submitter asks for; all terms live in env. */
-    alignas(TASK_LINE) ERL_NIF_TERM module;
+    alignas(TASK_LINE) struct task *next; /* in a queue, or in the pool */
+    ERL_NIF_TERM module;
     ERL_NIF_TERM function;
     ErlNifPid caller;
     uint8_t kind; /* a task_kind */
@@ -98,15 +105,8 @@ typedef struct task {
     void *object;
     /* Id of the call of Python whose callback submitted it, else 0. */
     uint64_t origin;
-    uint64_t slot; /* where task.go finds it */
+    uint64_t slot; /* where the pool finds it */
 } task;
-
-/* Whose a task is after a batch in which it was run. */
-typedef enum task_custody {
-    TASK_ELSEWHERE, /* somebody else's, or not finished */
-    TASK_RETIRED,   /* recycled: the pool's */
-    TASK_FINISHED,  /* to be recycled and given to the pool */
-} task_custody;
 
 /* Allocates an empty task in phase FREE, or returns NULL. */
 task *task_new(uint64_t slot);
@@ -118,10 +118,6 @@ bool task_restore(task *t);
 /* Clears env and begins the next generation in phase FREE; false when the task is the claimer's to
  * give back. */
 bool task_recycle(task *t);
-
-/* What the runner leaves of a task that is finished. An object that it still has is not dropped
- * here: that runs Python code. */
-uint8_t task_retire(task *t);
 
 /*
  * Fills the task with copies of the caller's terms and moves it from FREE to phase.
@@ -145,26 +141,20 @@ static inline void task_prefetch_terms(const task *t) {
     __builtin_prefetch((const char *)t->env + 64, 1);
 }
 
-/*
- * task_prepare() for what is submitted to a loop: argv begins with it. Returns the handle of the
- * loop, or 0, with the task still FREE, when that or another argument is of the wrong type.
- */
-uint64_t task_prepare_for_loop(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, task *t);
-
-/* AWAITED -> QUEUED, by the submitter before he queues it. */
-void task_give_up_waiting(task *t);
-
 /* generation of the task, to be given to task_cancel(). */
 uint64_t task_generation(const task *t);
+
+/* What Erlang knows a task of that generation by. */
+uint64_t task_id(const task *t, uint64_t generation);
 
 /*
  * The submitter's bounded wait on a task that it put into AWAITED; generation is task_generation()
  * from before the task was queued, since from then on the runner may finish and recycle it. True
  * when the answer came in time: *result is then a copy of it in env and the task is the
- * submitter's, as *custody, a task_custody, says. False: the answer goes to the mailbox.
+ * submitter's, to be given back. False: the answer goes to the mailbox.
  */
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
-                ERL_NIF_TERM *result, uint8_t *custody);
+                ERL_NIF_TERM *result);
 
 /* True when this call cancelled the task of that generation: nothing will be sent for it. */
 bool task_cancel(task *t, uint64_t generation);

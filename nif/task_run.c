@@ -11,6 +11,7 @@
 #include "python_error.h"
 #include "resolve.h"
 #include "schedule.h"
+#include "task_pool.h"
 
 #include <stdlib.h>
 
@@ -351,8 +352,10 @@ task_outcome task_run(task *t, task_living *living) {
     return task_wanted(t, living) ? task_deliver(t, task_evaluate(t)) : TASK_RECYCLE;
 }
 
-size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count,
-                      uint8_t *custody, bool *again) {
+size_t task_run_batch(void *thread_state, uint64_t thread, task *const *tasks, size_t count,
+                      bool *again) {
+    task *finished[TASK_BATCH];
+    size_t finished_count = 0;
     size_t further = 0;
     interrupt_frame frame;
     task_living living = {.until = 0};
@@ -360,11 +363,14 @@ size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t 
     interrupt_enter_thread(&frame, thread);
     for (size_t i = 0; i < count; i++) {
         task_outcome outcome = task_run(tasks[i], &living);
-        custody[i] = outcome == TASK_RECYCLE ? task_retire(tasks[i]) : TASK_ELSEWHERE;
+        if (outcome == TASK_RECYCLE) {
+            finished[finished_count++] = tasks[i];
+        }
         again[i] = outcome == TASK_AGAIN;
         further += again[i];
     }
     interrupt_leave(&frame);
     gil_release();
+    task_pool_put_batch(finished, finished_count);
     return further;
 }

@@ -5,6 +5,9 @@
 #include "python_state.h"
 #include "task.h"
 
+/* The most tasks that one hold of the GIL runs. */
+#define TASK_BATCH 64
+
 /* What became of a task that was run. */
 typedef enum task_outcome {
     TASK_GONE,    /* somebody else has it */
@@ -34,12 +37,11 @@ ERL_NIF_TERM task_exception_result(task *t);
 
 /*
  * Runs tasks one after the other on a context's thread, which can be interrupted meanwhile by its
- * handle `thread`, and delivers their results. On return
- * custody[i] tells of each task what became of it (a task_custody), again[i] whether it has another
- * step; the result is the number of the latter. Takes and releases the GIL of thread_state around
- * the whole batch.
+ * handle `thread`, delivers their results, and gives those that are finished back to the pool. On
+ * return again[i] tells of each task whether it has another step; the result is the number of
+ * those. Takes and releases the GIL of thread_state around the whole batch.
  */
-size_t task_run_batch(void *thread_state, uint64_t thread, task **tasks, size_t count,
-                      uint8_t *custody, bool *again);
+size_t task_run_batch(void *thread_state, uint64_t thread, task *const *tasks, size_t count,
+                      bool *again);
 
 #endif

@@ -348,7 +348,7 @@ func core_call_end(handle C.uint64_t) {
 func core_waiter_again(handle C.uint64_t, slot C.uint64_t) {
 	defer guardCallback("waiter_again")
 	w := waiters.Get(uint64(handle))
-	t := tasks.bySlot(uint64(slot))
+	t := taskBySlot(slot)
 	if n := len(w.calls); n > 0 {
 		if p := w.calls[n-1]; w.submit(p, p.id(), t) {
 			return

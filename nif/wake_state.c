@@ -16,6 +16,10 @@ static void write_signal(int fd) {
 
 void wake_notify(wake_state *wake) {
     __atomic_store_n(&wake->notified, 1, __ATOMIC_SEQ_CST);
+    wake_signal(wake);
+}
+
+void wake_signal(wake_state *wake) {
     if (__atomic_load_n(&wake->state, __ATOMIC_SEQ_CST) != WAKE_SLEEPING) {
         return;
     }

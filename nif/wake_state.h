@@ -31,8 +31,11 @@ enum {
     WAKE_FD_OFFSET = offsetof(wake_state, fd),
 };
 
-/* wake.Waker.Notify: ends the owner's sleep, or its next one, and says so. From any thread, at any
- * time. */
+/* wake.Waker.Wake: ends the owner's sleep, or the one that it is about to begin. What it is woken
+ * for must be visible before. From any thread, at any time. */
+void wake_signal(wake_state *wake);
+
+/* wake.Waker.Notify: the same, and says so. */
 void wake_notify(wake_state *wake);
 
 #endif

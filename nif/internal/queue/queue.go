@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // ErrClosed is returned by Push once Close has been called. It is final.
@@ -60,37 +61,64 @@ type Linked[T any] interface {
 // rest is guarded by a mutex so that Close may come from any thread; the mutex is taken
 // once per batch, not per element, and nothing is called while it is held.
 type Queue[T any, P Linked[T]] struct {
-	// Each part has a cache line of its own: what pushers fight for, what everybody only
-	// reads, and what the consumer writes with every Take.
-	head   atomic.Pointer[T]
-	length atomic.Int64
-	_      [lineSize - 16]byte
-
-	limit  int64
-	closed *T
-	_      [lineSize - 16]byte
+	*Shared
+	sentinel *T // what Shared.closed points to
 
 	mu       sync.Mutex
 	rest     *T
 	restTail *T
 	left     atomic.Int64
-	_        [lineSize - 32]byte
 }
 
 // lineSize is that of a cache line. Go's allocator aligns a structure whose size is a small
 // multiple of it to it.
 const lineSize = 64
 
+// Shared is the part of a queue that pushers use, with a cache line for what they fight for
+// and one for what everybody only reads. Pushers in C use it too, with the layout of task_queue
+// in nif/task_queue.h, for elements laid over C memory; such a Shared has to be pinned.
+type Shared struct {
+	head   unsafe.Pointer
+	length int64
+	_      [lineSize - 16]byte
+
+	limit  int64
+	closed unsafe.Pointer // what head is when the queue is closed
+	_      [lineSize - 16]byte
+}
+
+// Offsets of the fields of a Shared, for the check that C means the same.
+const (
+	HeadOffset   = unsafe.Offsetof(Shared{}.head)
+	LengthOffset = unsafe.Offsetof(Shared{}.length)
+	LimitOffset  = unsafe.Offsetof(Shared{}.limit)
+	ClosedOffset = unsafe.Offsetof(Shared{}.closed)
+)
+
+func (s *Shared) load() unsafe.Pointer { return atomic.LoadPointer(&s.head) }
+
+func (s *Shared) compareAndSwap(from, to unsafe.Pointer) bool {
+	return atomic.CompareAndSwapPointer(&s.head, from, to)
+}
+
 // New returns an empty queue that holds at most limit elements; a limit of 0 or less means
 // no bound. Elements count from Push until Take or Close returns them.
 func New[T any, P Linked[T]](limit int) *Queue[T, P] {
-	return &Queue[T, P]{limit: int64(limit), closed: new(T)}
+	return NewOn[T, P](&Shared{}, limit)
+}
+
+// NewOn is New with memory of the caller's for the part that pushers use. It must be zero.
+func NewOn[T any, P Linked[T]](shared *Shared, limit int) *Queue[T, P] {
+	sentinel := new(T)
+	shared.limit = int64(limit)
+	shared.closed = unsafe.Pointer(sentinel)
+	return &Queue[T, P]{Shared: shared, sentinel: sentinel}
 }
 
 // Push appends x. It never blocks and may be called from any thread. Afterwards x belongs
 // to the consumer; on an error (ErrClosed, ErrFull) it still belongs to the caller.
 func (q *Queue[T, P]) Push(x *T) error {
-	if q.head.Load() == q.closed {
+	if q.load() == q.closed {
 		return ErrClosed
 	}
 	if !q.reserve() {
@@ -98,14 +126,14 @@ func (q *Queue[T, P]) Push(x *T) error {
 	}
 	link := P(x).QueueLink()
 	for {
-		head := q.head.Load()
+		head := q.load()
 		if head == q.closed {
 			link.set(nil)
-			q.length.Add(-1)
+			atomic.AddInt64(&q.length, -1)
 			return ErrClosed
 		}
-		link.set(head)
-		if q.head.CompareAndSwap(head, x) {
+		link.set((*T)(head))
+		if q.compareAndSwap(head, unsafe.Pointer(x)) {
 			return nil
 		}
 	}
@@ -116,15 +144,15 @@ func (q *Queue[T, P]) Push(x *T) error {
 // push fail although there was room.
 func (q *Queue[T, P]) reserve() bool {
 	if q.limit <= 0 {
-		q.length.Add(1)
+		atomic.AddInt64(&q.length, 1)
 		return true
 	}
 	for {
-		n := q.length.Load()
+		n := atomic.LoadInt64(&q.length)
 		if n >= q.limit {
 			return false
 		}
-		if q.length.CompareAndSwap(n, n+1) {
+		if atomic.CompareAndSwapInt64(&q.length, n, n+1) {
 			return true
 		}
 	}
@@ -152,7 +180,7 @@ func (q *Queue[T, P]) Take(buf []*T, max int) []*T {
 	}
 	if n := int64(len(buf) - start); n > 0 {
 		q.left.Add(-n)
-		q.length.Add(-n)
+		atomic.AddInt64(&q.length, -n)
 	}
 	return buf
 }
@@ -160,14 +188,14 @@ func (q *Queue[T, P]) Take(buf []*T, max int) []*T {
 // fetch moves everything that was pushed to rest, oldest first.
 func (q *Queue[T, P]) fetch() bool {
 	for {
-		head := q.head.Load()
+		head := q.load()
 		if head == nil || head == q.closed {
 			return false
 		}
-		if !q.head.CompareAndSwap(head, nil) {
+		if !q.compareAndSwap(head, nil) {
 			continue
 		}
-		q.adopt(head)
+		q.adopt((*T)(head))
 		return true
 	}
 }
@@ -197,8 +225,8 @@ func (q *Queue[T, P]) adopt(newest *T) {
 func (q *Queue[T, P]) Close() []*T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if head := q.head.Swap(q.closed); head != nil && head != q.closed {
-		q.adopt(head)
+	if head := atomic.SwapPointer(&q.head, q.closed); head != nil && head != q.closed {
+		q.adopt((*T)(head))
 	}
 	var all []*T
 	for x := q.rest; x != nil; {
@@ -210,12 +238,12 @@ func (q *Queue[T, P]) Close() []*T {
 	}
 	q.rest, q.restTail = nil, nil
 	q.left.Add(-int64(len(all)))
-	q.length.Add(-int64(len(all)))
+	atomic.AddInt64(&q.length, -int64(len(all)))
 	return all
 }
 
 // Closed tells whether Close has been called.
-func (q *Queue[T, P]) Closed() bool { return q.head.Load() == q.closed }
+func (q *Queue[T, P]) Closed() bool { return q.load() == q.closed }
 
 // Empty tells whether a Take would find nothing. It costs two loads and is meant to be
 // polled. After a Push has returned it is false until that element has been taken, which is
@@ -223,10 +251,10 @@ func (q *Queue[T, P]) Closed() bool { return q.head.Load() == q.closed }
 func (q *Queue[T, P]) Empty() bool {
 	// left is read after head: an element on its way from one to the other is missed only
 	// by the thread that moves it, never by the consumer that asks between its own Takes.
-	head := q.head.Load()
+	head := q.load()
 	return (head == nil || head == q.closed) && q.left.Load() == 0
 }
 
 // Len is the number of elements that were pushed, or are just being pushed, and have not
 // been taken.
-func (q *Queue[T, P]) Len() int { return int(q.length.Load()) }
+func (q *Queue[T, P]) Len() int { return int(atomic.LoadInt64(&q.length)) }

@@ -49,8 +49,11 @@ type Waker struct {
 
 // New returns a waker whose owner is awake. It fails with the errno of the system when
 // there are no descriptors left.
-func New() (*Waker, error) {
-	w := &Waker{State: &State{}}
+func New() (*Waker, error) { return NewOn(&State{}) }
+
+// NewOn is New with memory of the caller's for what the threads that wake use. It must be zero.
+func NewOn(state *State) (*Waker, error) {
+	w := &Waker{State: state}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
