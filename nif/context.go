@@ -12,6 +12,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -33,6 +34,12 @@ const (
 )
 
 var errClosed = errors.New("closed")
+
+// maySpin: on a single processor a submitter that spins keeps the runner from it.
+var maySpin = runtime.NumCPU() > 1
+
+// isQuick tells whether a submitter may spin for the answer of a task like those that took so many nanoseconds.
+func isQuick(average int64) bool { return maySpin && average < awaitLimit }
 
 // pythonContext is one OS thread that runs the calls given to it, in order. It lives from startContext until its
 // pool closes and the call that it runs then returns.
@@ -71,7 +78,7 @@ func newContext(p *contextPool, number int) *pythonContext {
 	c := &pythonContext{pool: p, number: number, queue: queue.New[task](p.config.queueLimit)}
 	c.spin = spin.New(spinLimit)
 	c.awake.Store(true)
-	c.quick.Store(true)
+	c.quick.Store(isQuick(0))
 	return c
 }
 
@@ -264,7 +271,7 @@ func (c *pythonContext) runBatch(thread *pythonThread) {
 	c.done.Add(uint64(n))
 	took := (pollset.Now() - began) / int64(n)
 	c.average = (c.average*7 + took) / 8
-	if quick := c.average < awaitLimit; quick != c.quick.Load() {
+	if quick := isQuick(c.average); quick != c.quick.Load() {
 		c.quick.Store(quick)
 	}
 	c.running.Store(0)

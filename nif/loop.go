@@ -105,7 +105,7 @@ func newLoop() (*eventLoop, error) {
 	l := &eventLoop{set: set, waker: waker, loopDoor: door, watches: make(map[C.ERL_NIF_TERM]*watch)}
 	l.queue = queue.NewOn[loopTask](&door.pushers, limit)
 	l.waiting = newWaiting()
-	l.quick.Store(true)
+	l.quick.Store(isQuick(0))
 	l.handle = loops.Add(l)
 	l.loop = l.handle
 	l.resource = C.resource_new(C.RESOURCE_LOOP, C.uint64_t(l.handle))

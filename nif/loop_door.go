@@ -25,7 +25,7 @@ type loopDoor struct {
 	// destroyed by Erlang: refused from then on, though its thread may need a while to end; set under mu.
 	destroyed atomic.Bool
 	awake     atomic.Bool // its thread runs or spins: a push needs no wake-up
-	quick     atomic.Bool // its tasks have taken less than awaitLimit
+	quick     atomic.Bool // a submitter may spin for his answer
 	undriven  atomic.Bool // its thread is to be started with the next task; set under mu
 	_         [40]byte
 }

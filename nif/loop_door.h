@@ -18,7 +18,7 @@ typedef struct loop_door {
     alignas(TASK_LINE) uint64_t handle;
     uint32_t destroyed; /* refuses everything */
     uint32_t awake;     /* its thread runs or spins */
-    uint32_t quick;     /* its tasks have taken less than TASK_AWAIT_LIMIT */
+    uint32_t quick;     /* a submitter may spin for his answer */
     uint32_t undriven;  /* its thread is to be started with the next task */
 } loop_door;
 

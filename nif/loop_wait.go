@@ -172,7 +172,7 @@ func (l *eventLoop) endBatch() {
 	l.workEnd = pollset.Now()
 	took := (l.workEnd - l.began) / int64(len(l.batch))
 	l.average = (l.average*7 + took) / 8
-	if quick := l.average < awaitLimit; quick != l.quick.Load() {
+	if quick := isQuick(l.average); quick != l.quick.Load() {
 		l.quick.Store(quick)
 	}
 	l.done.Add(uint64(len(l.batch)))

@@ -11,6 +11,9 @@
  * spins. */
 #define TASK_DIRECT_WEIGHT 4096
 
+/* Looks of a submitter at his task between two at the clock. */
+#define AWAIT_LOOKS 64
+
 #define PHASE_MASK ((UINT64_C(1) << TASK_PHASE_BITS) - 1)
 
 static inline task_phase phase_of(uint64_t state) { return (task_phase)(state & PHASE_MASK); }
@@ -214,7 +217,7 @@ bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanosecon
     const uint64_t answered = generation << TASK_PHASE_BITS | TASK_ANSWERED;
     const uint64_t deadline = monotonic_ns() + nanoseconds;
     for (;;) {
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < AWAIT_LOOKS; i++) {
             uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
             if (state == answered) {
                 *result = t->direct ? enif_make_tuple2(env, atoms.ok, packed_to_term(env, t->value))

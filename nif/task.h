@@ -64,9 +64,11 @@ enum {
     TASK_ID_GENERATION_BITS = 30 /* the slot is above them in its id in Erlang, a small integer */
 };
 
-/* Bounds a submitter's spin for his answer, in nanoseconds, so that a BEAM scheduler is never held.
+/*
+ * Bounds a submitter's spin for his answer, in nanoseconds, so that a BEAM scheduler is not held.
+ * To sleep and be woken costs a scheduler more.
  */
-#define TASK_AWAIT_LIMIT 10000
+#define TASK_AWAIT_LIMIT 40000
 
 /*
  * The parts that different threads write are on cache lines of their own: a submitter that spins

@@ -50,7 +50,8 @@
     on_caller_death => cancel | finish
 }.
 
--define(KEY, {?MODULE, loop}).
+%% An atom, since a tuple costs several times as much to look up.
+-define(KEY, '$py_event_loop').
 -define(TIMEOUT, 5000).
 -define(CALL, 0).
 -define(TASK_OPTIONS, [traceback, arrays, on_caller_death]).

@@ -12,7 +12,8 @@
 -export([get_loop/0, info/0, info/1, get_stats/0, loops/0, restart_loop/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
--define(KEY, {?MODULE, loops}).
+%% An atom, since a tuple costs several times as much to look up.
+-define(KEY, '$py_event_loop_pool').
 -define(RESTARTS, {?MODULE, restarts}).
 
 %% @private
