@@ -148,17 +148,22 @@ func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
 	}
 }
 
-// gatherLimit bounds, in nanoseconds, how long tasks wait for more that are on their way.
-const gatherLimit = 10_000
+// gatherLimit bounds, in nanoseconds, how long tasks wait for more that are on their way; gatherPatience is how many
+// looks may find no more, since what gets the processor first need not be one of those who submit.
+const (
+	gatherLimit    = 20_000
+	gatherPatience = 2
+)
 
 // gather lets the processes that submit get further before what they submitted is run, as long as they do.
 func (l *eventLoop) gather() {
 	end := pollset.Now() + gatherLimit
-	for n := l.queue.Len(); n < C.LOOP_TASKS; {
+	patience := gatherPatience
+	for n := l.queue.Len(); n < C.LOOP_TASKS && patience > 0 && pollset.Now() < end; {
 		spin.Yield()
 		more := l.queue.Len()
-		if more == n || pollset.Now() > end {
-			return
+		if more == n {
+			patience--
 		}
 		n = more
 	}
