@@ -17,6 +17,8 @@ all() ->
         names_are_atoms_or_binaries,
         awaitables,
         keywords,
+        scalars_of_every_size,
+        many_arguments,
         errors_name_what_is_wrong,
         wrong_arguments,
         options_are_checked,
@@ -97,6 +99,9 @@ define() ->
 
         def tasks_plain(*args, **kwargs):
             return [list(args), kwargs]
+
+        def tasks_list(*args):
+            return list(args)
 
         async def tasks_sleep(seconds, name=None):
             try:
@@ -285,6 +290,38 @@ keywords(_Config) ->
         end
      || Module <- [py_event_loop, py_event_loop_pool], Function <- [tasks_echo, tasks_plain]
     ].
+
+%% What is small enough travels in the task itself, the rest in its environment; nobody can tell.
+scalars_of_every_size(_Config) ->
+    Binaries = [binary:copy(Part, N) || Part <- [<<"x">>, <<"é"/utf8>>, <<255>>, <<0>>], N <- lists:seq(0, 130)],
+    Integers = [Sign * (1 bsl Bits) + Off || Bits <- [0, 7, 31, 58, 59, 60, 62, 63, 64, 65], Sign <- [1, -1], Off <- [-1, 0, 1]],
+    Floats = [0.0, -0.0, 1.5, -1.0e308, 5.0e-324],
+    Others = [true, false, none, infinity, neg_infinity, nan, [], [1, <<"a">>], {1, 2.0}, #{<<"k">> => 1}],
+    [
+        begin
+            ?assertEqual({Value, {ok, Value}}, {Value, py_event_loop:run(copy, copy, [Value])}),
+            ?assertEqual({Value, {ok, [Value, 1, Value]}}, {Value, run(tasks_list, [Value, 1, Value])}),
+            Reference = py_event_loop:create_task(copy, copy, [Value]),
+            ?assertEqual({Value, {ok, Value}}, {Value, py_event_loop:await(Reference)})
+        end
+     || Value <- Binaries ++ Integers ++ Floats ++ Others
+    ],
+    ok.
+
+%% Around the number that needs no allocation, with and without keywords.
+many_arguments(_Config) ->
+    [
+        begin
+            Arguments = [element(1 + I rem 4, {I, I * 0.5, <<"a">>, true}) || I <- lists:seq(1, N)],
+            ?assertEqual({ok, [Arguments, #{}]}, run(tasks_plain, Arguments)),
+            ?assertEqual(
+                {ok, [Arguments, #{<<"k">> => 1}]},
+                py_event_loop:run('__main__', tasks_plain, Arguments, #{kwargs => #{k => 1}})
+            )
+        end
+     || N <- lists:seq(0, 40)
+    ],
+    ok.
 
 errors_name_what_is_wrong(_Config) ->
     [
