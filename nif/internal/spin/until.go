@@ -6,11 +6,9 @@ import "erlang_python/nif/internal/pollset"
 const checks = 32
 
 // A spin that lasts offers its processor again and again: on a busy machine the thread that it waits for may be the one
-// that waits for the processor. What comes at once should not have to wait for that. Both are in nanoseconds.
-const (
-	yieldAfter    = 3_000
-	yieldInterval = 1_000
-)
+// that waits for the processor. What comes at once should not have to wait for that. In nanoseconds; yieldInterval, from
+// one offer to the next, is in yield_*.go.
+const yieldAfter = 3_000
 
 // Until calls ready until it is true or the monotonic clock reaches end, and tells which.
 func Until(end int64, ready func() bool) bool {
