@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+_Static_assert(sizeof(ERL_NIF_TERM) == sizeof(uint64_t), "terms of 64 bits are packed");
+
 /* A tag, and behind it a word, or one byte with a length and as many bytes. */
 typedef enum packed_tag { PACKED_INTEGER, PACKED_FLOAT, PACKED_ATOM, PACKED_BINARY } packed_tag;
 

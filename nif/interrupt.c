@@ -68,9 +68,6 @@ static thread_frames *frames_of_thread(void) {
 #define FRAMES_UNLOCK() ((void)0)
 #endif
 
-/* The same bits as in task.go. */
-#define GENERATION_BITS 30
-
 static void push(interrupt_frame *frame, uint64_t id) {
     thread_frames *frames = frames_of_thread();
     frame->id = id;
@@ -88,8 +85,7 @@ static void push(interrupt_frame *frame, uint64_t id) {
 }
 
 void interrupt_enter(interrupt_frame *frame, const task *t) {
-    push(frame, t->slot << GENERATION_BITS |
-                    (task_generation(t) & ((UINT64_C(1) << GENERATION_BITS) - 1)));
+    push(frame, task_id(t, task_generation(t)));
 }
 
 void interrupt_enter_thread(interrupt_frame *frame, uint64_t thread) {

@@ -113,7 +113,7 @@ func newLoop() (*eventLoop, error) {
 		l.close()
 		return nil, syscall.ENOMEM
 	}
-	l.lend(l.resource)
+	l.lendDoor()
 	l.held = true
 	return l, nil
 }

@@ -50,12 +50,13 @@ var (
 // doorPins keeps the doors whose loops have a resource where C finds them, by the handle of the loop.
 var doorPins sync.Map
 
-// lend pins the door for the resource of its loop.
-func (d *loopDoor) lend(resource *C.resource) {
+// lendDoor pins the door for the loop's resource.
+func (l *eventLoop) lendDoor() {
 	pinner := new(runtime.Pinner)
-	pinner.Pin(d)
-	doorPins.Store(d.loop, pinner)
-	resource.door = (*C.loop_door)(unsafe.Pointer(d))
+	pinner.Pin(l.loopDoor)
+	l.queue.Pin(pinner)
+	doorPins.Store(l.handle, pinner)
+	l.resource.door = (*C.loop_door)(unsafe.Pointer(l.loopDoor))
 }
 
 // unpinDoor is called when the resource of the loop is gone.

@@ -351,8 +351,8 @@ bool loop_run_tasks(selector *self) {
     Py_INCREF(loop);
     task_living living = {.until = 0};
     task_prefetch(ready->tasks, count);
-    task *finished[LOOP_TASKS];
-    size_t finished_count = 0;
+    task *retired[LOOP_TASKS];
+    size_t retired_count = 0;
     timer_head before = timers_of(loop);
     for (int i = 0; i < count; i++) {
         if (i + 1 < count) {
@@ -361,11 +361,11 @@ bool loop_run_tasks(selector *self) {
         task *t = ready->tasks[i];
         bool done = self->loop != NULL ? run_one(self, loop, t, &living)
                                        : task_finish(t, task_error(t, atoms.closed));
-        if (done) {
-            finished[finished_count++] = t;
+        if (done && task_pool_retire(t)) {
+            retired[retired_count++] = t;
         }
     }
-    task_pool_put_batch(finished, finished_count);
+    task_pool_keep(retired, retired_count);
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);
     }

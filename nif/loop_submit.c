@@ -51,10 +51,11 @@ static submission submit(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase ph
     if (phase == TASK_AWAITED && !is_promising(door)) {
         phase = TASK_QUEUED;
     }
+    /* Before the phase: who answers in place of the loop looks at it. */
+    t->loop = door->handle;
     if (!task_prepare(env, argv + 1, phase, t)) {
         return refused(t, enif_make_badarg(env));
     }
-    t->loop = door->handle;
     uint64_t generation = task_generation(t);
     push_result pushed = task_queue_push(&door->queue, t);
     if (pushed == PUSH_DONE) {

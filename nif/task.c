@@ -38,10 +38,11 @@ static uint64_t monotonic_ns(void) {
 
 /* Moves the task from `from` to `to` in the generation it is in; false when it is not in `from`. */
 static bool transition(task *t, task_phase from, task_phase to) {
-    uint64_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
+    /* Acquire also when it fails: the task may then be the caller's to take over. */
+    uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
     while (phase_of(state) == from) {
         if (atomic_compare_exchange_weak_explicit(&t->state, &state, with_phase(state, to),
-                                                  memory_order_acq_rel, memory_order_relaxed)) {
+                                                  memory_order_acq_rel, memory_order_acquire)) {
             return true;
         }
     }
@@ -170,7 +171,7 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     size_t keyword_count;
     if (!enif_is_ref(env, argv[0]) || !enif_get_uint(env, argv[1], &kind) || kind > TASK_EXEC ||
         !enif_is_list(env, argv[4]) || !enif_get_map_size(env, argv[5], &keyword_count) ||
-        !enif_get_uint(env, argv[6], &flags) || flags > UINT8_MAX || keyword_count > UINT32_MAX) {
+        !enif_get_uint(env, argv[6], &flags) || keyword_count > UINT32_MAX) {
         return false;
     }
     if (!(enif_is_atom(env, argv[2]) || enif_is_binary(env, argv[2])) ||
@@ -181,7 +182,7 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
         return false;
     }
     t->kind = (uint8_t)kind;
-    t->flags = (uint8_t)flags;
+    t->flags = (uint8_t)flags; /* the higher ones are Erlang's own */
     t->weight = 0;
     t->packed = pack_arguments(env, argv[4], t);
     if (t->packed) {
@@ -211,29 +212,44 @@ uint64_t task_id(const task *t, uint64_t generation) {
     return t->slot << TASK_ID_GENERATION_BITS | (generation & mask);
 }
 
+/* A time slice is about a millisecond: what a process spends here counts as work of its. */
+#define SLICE_PERCENT_NS 10000
+
+static void charge(ErlNifEnv *env, uint64_t nanoseconds) {
+    uint64_t percent = nanoseconds / SLICE_PERCENT_NS;
+    if (percent > 0) {
+        enif_consume_timeslice(env, percent < 100 ? (int)percent : 100);
+    }
+}
+
 bool task_await(ErlNifEnv *env, task *t, uint64_t generation, uint64_t nanoseconds,
                 ERL_NIF_TERM *result) {
     const uint64_t awaited = generation << TASK_PHASE_BITS | TASK_AWAITED;
     const uint64_t answered = generation << TASK_PHASE_BITS | TASK_ANSWERED;
-    const uint64_t deadline = monotonic_ns() + nanoseconds;
+    const uint64_t began = monotonic_ns();
+    uint64_t waited = 0;
     for (;;) {
         for (int i = 0; i < AWAIT_LOOKS; i++) {
             uint64_t state = atomic_load_explicit(&t->state, memory_order_acquire);
             if (state == answered) {
+                charge(env, waited);
                 *result = t->direct ? enif_make_tuple2(env, atoms.ok, packed_to_term(env, t->value))
                                     : enif_make_copy(env, t->result);
                 return true;
             }
             if (state != awaited) {
+                charge(env, waited);
                 return false;
             }
             cpu_relax();
         }
-        if (monotonic_ns() >= deadline) {
+        waited = monotonic_ns() - began;
+        if (waited >= nanoseconds) {
             uint64_t expected = awaited;
             if (atomic_compare_exchange_strong_explicit(
                     &t->state, &expected, generation << TASK_PHASE_BITS | TASK_QUEUED,
                     memory_order_acq_rel, memory_order_acquire)) {
+                charge(env, waited);
                 return false;
             }
         }

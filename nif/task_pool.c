@@ -90,7 +90,7 @@ static void keep(task *t) {
     }
 }
 
-static bool recycle(task *t) {
+bool task_pool_retire(task *t) {
     if (t->object != NULL) {
         /* Not here: that may run Python code. */
         core_drop_later(t->object);
@@ -99,20 +99,18 @@ static bool recycle(task *t) {
     return task_recycle(t);
 }
 
-void task_pool_put(task *t) { task_pool_put_batch(&t, 1); }
-
-void task_pool_put_batch(task **tasks, size_t count) {
-    size_t ours = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (recycle(tasks[i])) {
-            tasks[ours++] = tasks[i];
-        }
+void task_pool_put(task *t) {
+    if (task_pool_retire(t)) {
+        task_pool_keep(&t, 1);
     }
-    if (ours == 0) {
+}
+
+void task_pool_keep(task *const *tasks, size_t count) {
+    if (count == 0) {
         return;
     }
     pthread_mutex_lock(&pool.lock);
-    for (size_t i = 0; i < ours; i++) {
+    for (size_t i = 0; i < count; i++) {
         keep(tasks[i]);
     }
     pthread_mutex_unlock(&pool.lock);

@@ -17,8 +17,10 @@ task *task_pool_get(void);
 /* Takes back a task that is finished. One that somebody claimed is his to put. */
 void task_pool_put(task *t);
 
-/* The same for several at once; reorders the array. */
-void task_pool_put_batch(task **tasks, size_t count);
+/* The same in two steps, for who finishes many: the end of the task's life, after which it is to be
+ * kept when the result is true, and the keeping. */
+bool task_pool_retire(task *t);
+void task_pool_keep(task *const *tasks, size_t count);
 
 /* How many tasks there are, in use or not. */
 size_t task_pool_size(void);

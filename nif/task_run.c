@@ -354,8 +354,8 @@ task_outcome task_run(task *t, task_living *living) {
 
 size_t task_run_batch(void *thread_state, uint64_t thread, task *const *tasks, size_t count,
                       bool *again) {
-    task *finished[TASK_BATCH];
-    size_t finished_count = 0;
+    task *retired[TASK_BATCH];
+    size_t retired_count = 0;
     size_t further = 0;
     interrupt_frame frame;
     task_living living = {.until = 0};
@@ -363,14 +363,14 @@ size_t task_run_batch(void *thread_state, uint64_t thread, task *const *tasks, s
     interrupt_enter_thread(&frame, thread);
     for (size_t i = 0; i < count; i++) {
         task_outcome outcome = task_run(tasks[i], &living);
-        if (outcome == TASK_RECYCLE) {
-            finished[finished_count++] = tasks[i];
+        if (outcome == TASK_RECYCLE && task_pool_retire(tasks[i])) {
+            retired[retired_count++] = tasks[i];
         }
         again[i] = outcome == TASK_AGAIN;
         further += again[i];
     }
     interrupt_leave(&frame);
     gil_release();
-    task_pool_put_batch(finished, finished_count);
+    task_pool_keep(retired, retired_count);
     return further;
 }

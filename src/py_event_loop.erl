@@ -92,12 +92,12 @@ create_task(Module, Function, Arguments, Keywords, Options) ->
     create_task_on(loop(), Module, Function, Arguments, Keywords, task_flags(Options)).
 
 %% @equiv spawn_task(Module, Function, Arguments, #{})
--spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed | enomem}.
 spawn_task(Module, Function, Arguments) ->
     spawn_task_on(loop(), Module, Function, Arguments, #{}).
 
 %% @doc Submits a task whose result nobody wants. It goes on when the caller dies; an exception is logged.
--spec spawn_task(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed}.
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed | enomem}.
 spawn_task(Module, Function, Arguments, Keywords) ->
     spawn_task_on(loop(), Module, Function, Arguments, Keywords).
 
@@ -241,7 +241,7 @@ create_task_on(Loop, Module, Function, Arguments, Keywords, Flags) ->
 
 %% @private
 -spec spawn_task_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], map()) ->
-    ok | {error, busy | closed}.
+    ok | {error, busy | closed | enomem}.
 spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
     try
         py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, Module, Function, Arguments, Keywords, ?SPAWN_FLAGS)

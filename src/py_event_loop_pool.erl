@@ -49,12 +49,12 @@ create_task(Module, Function, Arguments, Keywords, Options) ->
     ).
 
 %% @doc See {@link py_event_loop:spawn_task/3}.
--spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed}.
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()]) -> ok | {error, busy | closed | enomem}.
 spawn_task(Module, Function, Arguments) ->
     py_event_loop:spawn_task_on(loop(), Module, Function, Arguments, #{}).
 
 %% @doc See {@link py_event_loop:spawn_task/4}.
--spec spawn_task(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed}.
+-spec spawn_task(py_nif:name(), py_nif:name(), [term()], map()) -> ok | {error, busy | closed | enomem}.
 spawn_task(Module, Function, Arguments, Keywords) ->
     py_event_loop:spawn_task_on(loop(), Module, Function, Arguments, Keywords).
 

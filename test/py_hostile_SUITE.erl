@@ -136,7 +136,7 @@ blocking_destructor(_) -> run(blocking_destructor).
 %% and started all the same.
 run_blocking_destructor() ->
     Caller = spawn(fun() -> py:call(odd, chain_of_blocking, []) end),
-    timer:sleep(200),
+    {ok, true} = py:call(odd, chain_begun, [], #{}, #{timeout => 30000, context => any}),
     exit(Caller, kill),
     {ok, true} = py:call(odd, blocked_destructor, [], #{}, #{timeout => 30000, context => any}),
     restart(),

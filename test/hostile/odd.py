@@ -78,6 +78,7 @@ class Blocking:
         threading.Event().wait()
 
 
+_chained = threading.Event()
 _blocked = threading.Event()
 
 
@@ -92,8 +93,13 @@ def chain_of_blocking(_last: Any = None) -> Any:
 def chain_of_kept(kept: Any) -> Any:
     import erlang
 
+    _chained.set()
     time.sleep(0.01)
     return erlang.schedule_py(__name__, "chain_of_kept", [kept])
+
+
+def chain_begun() -> bool:
+    return _chained.wait(20)
 
 
 def blocked_destructor() -> bool:

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -114,6 +115,9 @@ func NewOn[T any, P Linked[T]](shared *Shared, limit int) *Queue[T, P] {
 	shared.closed = unsafe.Pointer(sentinel)
 	return &Queue[T, P]{Shared: shared, sentinel: sentinel}
 }
+
+// Pin keeps what the Shared of the queue points to where it is, for pushers in C.
+func (q *Queue[T, P]) Pin(pinner *runtime.Pinner) { pinner.Pin(q.sentinel) }
 
 // Push appends x. It never blocks and may be called from any thread. Afterwards x belongs
 // to the consumer; on an error (ErrClosed, ErrFull) it still belongs to the caller.
