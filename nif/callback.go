@@ -261,7 +261,7 @@ func callThatWaits(thread *pythonThread, id uint64) uint64 {
 // submitNested has the thread that waits in a call run a task; false when it does not wait any more.
 func submitNested(id uint64, t *task) bool {
 	p := calls.Get(id)
-	return maySpin && p != nil && p.waiter != nil && p.waiter.submit(p, id, t)
+	return p != nil && p.waiter != nil && p.waiter.submit(p, id, t)
 }
 
 // nestedPromising tells whether the thread that waits in a call would see a task at once.

@@ -56,7 +56,7 @@ type pythonContext struct {
 	closed   atomic.Bool
 	replaced atomic.Bool // another one has its handle, and closed is set
 	awake    atomic.Bool // not sleeping: a push needs no wake-up and an answer may come soon
-	quick    atomic.Bool // its tasks have taken less than awaitLimit
+	quick    atomic.Bool // a submitter may spin for his answer
 
 	_ cpu.CacheLinePad
 

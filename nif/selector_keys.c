@@ -125,18 +125,29 @@ static bool parse_events(PyObject *object, unsigned *events) {
     return true;
 }
 
-PyObject *selector_register(selector *self, PyObject *args, PyObject *kwargs) {
+/* The arguments of register() and modify(), which an open selector takes. */
+static bool parse_registration(selector *self, PyObject *args, PyObject *kwargs, const char *format,
+                               PyObject **file, unsigned *events, PyObject **data) {
     static char *names[] = {"fileobj", "events", "data", NULL};
-    PyObject *file;
     PyObject *mask;
-    PyObject *data = Py_None;
-    unsigned events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:register", names, &file, &mask, &data) ||
-        !parse_events(mask, &events)) {
-        return NULL;
+    *data = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, file, &mask, data) ||
+        !parse_events(mask, events)) {
+        return false;
     }
     if (self->handle == 0) {
-        return selector_closed_error();
+        selector_closed_error();
+        return false;
+    }
+    return true;
+}
+
+PyObject *selector_register(selector *self, PyObject *args, PyObject *kwargs) {
+    PyObject *file;
+    PyObject *data;
+    unsigned events;
+    if (!parse_registration(self, args, kwargs, "OO|O:register", &file, &events, &data)) {
+        return NULL;
     }
     int fd = descriptor_of(file);
     if (fd < 0) {
@@ -185,17 +196,11 @@ PyObject *selector_unregister(selector *self, PyObject *file) {
 }
 
 PyObject *selector_modify(selector *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"fileobj", "events", "data", NULL};
     PyObject *file;
-    PyObject *mask;
-    PyObject *data = Py_None;
+    PyObject *data;
     unsigned events;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:modify", names, &file, &mask, &data) ||
-        !parse_events(mask, &events)) {
+    if (!parse_registration(self, args, kwargs, "OO|O:modify", &file, &events, &data)) {
         return NULL;
-    }
-    if (self->handle == 0) {
-        return selector_closed_error();
     }
     int fd = registered_descriptor(self, file);
     PyObject *key = fd >= 0 ? selector_key(self, fd) : NULL;

@@ -8,8 +8,8 @@
 /* Bounds how many finished tasks keep their environment. */
 #define KEPT_TASKS 16384
 
-/* Slots that one more allocation makes room for. */
-#define SLOT_CHUNK 4096
+/* Slots that the first allocation makes room for; each further one doubles it. */
+#define FIRST_SLOTS 4096
 
 /* Lists of tasks are linked by their `next`. */
 static struct {
@@ -41,12 +41,13 @@ static bool make_room(void) {
     if (pool.size < pool.capacity) {
         return true;
     }
-    task **slots = realloc(pool.slots, (pool.capacity + SLOT_CHUNK) * sizeof(*slots));
+    size_t capacity = pool.capacity == 0 ? FIRST_SLOTS : 2 * pool.capacity;
+    task **slots = realloc(pool.slots, capacity * sizeof(*slots));
     if (slots == NULL) {
         return false;
     }
     pool.slots = slots;
-    pool.capacity += SLOT_CHUNK;
+    pool.capacity = capacity;
     return true;
 }
 

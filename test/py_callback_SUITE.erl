@@ -23,7 +23,7 @@ groups() ->
         {nesting, [], [
             nested_once, nested_in_fifty_processes, nested_on_a_loop, nested_error, nested_cast,
             nested_after_timeout, nested_at_the_timeout, nested_with_one_context, nested_on_a_named_context,
-            nested_on_named_contexts_in_turn
+            nested_on_named_contexts_in_turn, nested_on_one_processor
         ]},
         {threads, [], [hundred_threads, executor, loop_callback, waiting_holds_nothing]},
         {asynchronous, [], [
@@ -317,6 +317,29 @@ nested_on_a_loop(_) ->
     {ok, Threads} = run(nest, [100]),
     ?assertEqual(101, length(Threads)),
     ?assertEqual(1, length(lists:usort(Threads))).
+
+%% Where nobody may spin, a nested call still goes to the thread that waits, and tasks are answered.
+nested_on_one_processor(Config) ->
+    case os:find_executable("taskset") of
+        false ->
+            {skip, "there is no taskset to bind a VM to one processor with"};
+        _ ->
+            Options = #{within => ["taskset", "-c", first_processor()]},
+            ok = py_vm:run(?MODULE, run_nested_on_one_processor, [?config(data_dir, Config)], Options)
+    end.
+
+first_processor() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [First]} = re:run(Status, "Cpus_allowed_list:\\s*([0-9]+)", [{capture, all_but_first, list}]),
+    First.
+
+run_nested_on_one_processor(Folder) ->
+    ok = load_code(Folder),
+    register_all(),
+    ok = nested_once([]),
+    ok = nested_on_a_loop([]),
+    [{ok, 4.0} = py_event_loop:run(math, sqrt, [16.0]) || _ <- lists:seq(1, 100)],
+    ok.
 
 nested_error(_) ->
     {error, {<<"erlang.ErlangError">>, Text}} = call(nest_to_error, [3]),
