@@ -9,6 +9,10 @@
 
 static _Thread_local task *current;
 
+/* The process that act_for() names, and the task (or NULL) in which it does. */
+static _Thread_local const ErlNifPid *represented;
+static _Thread_local task *represented_in;
+
 task *caller_enter(task *t) {
     task *previous = current;
     current = t;
@@ -45,6 +49,10 @@ void caller_unbind(PyObject *token) {
 }
 
 bool caller_process(ErlNifPid *process) {
+    if (represented != NULL && represented_in == current) {
+        *process = *represented;
+        return true;
+    }
     if (current != NULL && current->kind != TASK_RESOLVE) {
         *process = current->caller;
         return true;
@@ -219,7 +227,25 @@ static PyObject *caller_send(PyObject *module, PyObject *const *args, Py_ssize_t
     Py_RETURN_NONE;
 }
 
+static PyObject *caller_act_for(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    ErlNifPid process;
+    if (count < 2 || !opaque_local_process(args[0], &process)) {
+        PyErr_SetString(PyExc_TypeError, "act_for(pid, function, *args) takes a local Pid first");
+        return NULL;
+    }
+    const ErlNifPid *previous = represented;
+    task *previous_in = represented_in;
+    represented = &process;
+    represented_in = current;
+    PyObject *value = PyObject_Vectorcall(args[1], args + 2, (size_t)count - 2, NULL);
+    represented = previous;
+    represented_in = previous_in;
+    return value;
+}
+
 static PyMethodDef caller_methods[] = {
+    {"act_for", (PyCFunction)(void (*)(void))caller_act_for, METH_FASTCALL,
+     "act_for(pid, function, *args)\n--\n\nCalls a function on behalf of an Erlang process."},
     {"self", caller_self, METH_NOARGS,
      "self()\n--\n\nThe Erlang process on whose behalf this code runs."},
     {"whereis", caller_whereis, METH_O,

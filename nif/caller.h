@@ -12,7 +12,8 @@ task *caller_enter(task *t);
 void caller_leave(task *previous);
 
 /*
- * The process: that of the task which the calling thread runs, else of the coroutine that it steps.
+ * The process: the one that act_for() names, else that of the task which the calling thread runs,
+ * else of the coroutine that it steps.
  * False without any. Needs the GIL; never leaves an exception set.
  */
 bool caller_process(ErlNifPid *process);
@@ -27,7 +28,7 @@ uint64_t caller_origin(void);
 PyObject *caller_bind(task *t);
 void caller_unbind(PyObject *token);
 
-/* Adds self(), send(), whereis(). False with an exception set. */
+/* Adds self(), send(), whereis(), act_for(). False with an exception set. */
 bool caller_setup(PyObject *module);
 
 #endif

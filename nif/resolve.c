@@ -147,3 +147,19 @@ PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM fun
     Py_XDECREF(module_name);
     return callable;
 }
+
+static PyObject *resolve_method(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2 || !PyUnicode_Check(args[0]) || !PyUnicode_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "resolve(module, function) takes two strs");
+        return NULL;
+    }
+    return resolve_named(args[0], args[1]);
+}
+
+static PyMethodDef resolve_methods[] = {
+    {"resolve", (PyCFunction)(void (*)(void))resolve_method, METH_FASTCALL,
+     "resolve(module, function)\n--\n\nThe callable that Erlang names so."},
+    {NULL, NULL, 0, NULL},
+};
+
+bool resolve_setup(PyObject *module) { return PyModule_AddFunctions(module, resolve_methods) == 0; }

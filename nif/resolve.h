@@ -19,4 +19,7 @@ PyObject *resolve_callable(ErlNifEnv *env, ERL_NIF_TERM module, ERL_NIF_TERM fun
 /* The same for two strs. */
 PyObject *resolve_named(PyObject *module, PyObject *function);
 
+/* Adds resolve(). False with an exception set. */
+bool resolve_setup(PyObject *module);
+
 #endif

@@ -11,8 +11,9 @@ start_link(Config) ->
 
 -spec init(py_config:config()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Config) ->
-    %% The table belongs to this process, so that registrations survive a restart of any worker.
+    %% The tables belong to this process, so that what is in them survives a restart of any worker.
     ok = py_callback:new_table(),
+    ok = py_stream_server:new_table(),
     Flags = #{strategy => rest_for_one, intensity => 10, period => 10},
     {ok,
         {Flags, [
@@ -22,7 +23,8 @@ init(Config) ->
             worker(py_event_worker_starter, []),
             worker(py_event_loop, []),
             worker(py_event_loop_pool, [Config]),
-            supervisor(py_callback_sup)
+            supervisor(py_callback_sup),
+            worker(py_stream_server, [])
         ]}}.
 
 supervisor(Module) ->

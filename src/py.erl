@@ -19,6 +19,9 @@
 -export([exec/1, exec/2]).
 -export([cast/3, cast/4]).
 -export([async_call/3, async_call/4, await/1, await/2]).
+-export([stream/3, stream/4, stream/5, stream_eval/1, stream_eval/2, stream_eval/3]).
+-export([stream_start/3, stream_start/4, stream_eval_start/1, stream_eval_start/2, stream_eval_start/3]).
+-export([stream_next/1, stream_next/2, stream_more/2, stream_cancel/1]).
 -export([context/0, context/1, interrupt/1, replace/1]).
 -export([version/0, python_info/0, info/0, memory/0, activate_venv/1]).
 
@@ -150,6 +153,99 @@ await(Reference) ->
 -spec await(reference(), timeout()) -> {ok, term()} | {error, term()}.
 await(Reference, Timeout) ->
     py_event_loop:await(Reference, Timeout).
+
+%% @equiv stream(Module, Function, Arguments, #{}, #{})
+-spec stream(py_nif:name(), py_nif:name(), [term()]) -> {ok, [term()]} | {error, error_reason()}.
+stream(Module, Function, Arguments) ->
+    stream(Module, Function, Arguments, #{}).
+
+%% @equiv stream(Module, Function, Arguments, Keywords, #{})
+-spec stream(py_nif:name(), py_nif:name(), [term()], map()) -> {ok, [term()]} | {error, error_reason()}.
+stream(Module, Function, Arguments, Keywords) ->
+    stream(Module, Function, Arguments, Keywords, #{}).
+
+%% @doc All values of the generator, or other iterable, that a function returns; options as of {@link call/5}. For
+%% values one by one, or without an end, see {@link stream_start/4}; for asynchronous generators
+%% {@link py_event_loop:stream/4}.
+-spec stream(py_nif:name(), py_nif:name(), [term()], map(), options() | timeout()) ->
+    {ok, [term()]} | {error, error_reason()}.
+stream(Module, Function, Arguments, Keywords, Options) ->
+    {More, Others} = keywords_apart(options(Options)),
+    Run = fun(M, F, A) -> call(M, F, A, #{}, Others) end,
+    py_stream:collect(call, Run, Module, Function, Arguments, merge(Keywords, More)).
+
+%% @equiv stream_eval(Expression, #{})
+-spec stream_eval(binary() | atom()) -> {ok, [term()]} | {error, error_reason()}.
+stream_eval(Expression) ->
+    stream_eval(Expression, #{}).
+
+%% @equiv stream_eval(Expression, Names, #{})
+-spec stream_eval(binary() | atom(), #{py_nif:name() => term()}) -> {ok, [term()]} | {error, error_reason()}.
+stream_eval(Expression, Names) ->
+    stream_eval(Expression, Names, #{}).
+
+%% @doc All values of the iterable that an expression yields, evaluated as {@link eval/3} does.
+-spec stream_eval(binary() | atom(), #{py_nif:name() => term()}, options() | timeout()) ->
+    {ok, [term()]} | {error, error_reason()}.
+stream_eval(Expression, Names, Options) ->
+    Run = fun(M, F, A) -> call(M, F, A, #{}, options(Options)) end,
+    py_stream:collect_expression(Run, Expression, Names).
+
+%% @equiv stream_start(Module, Function, Arguments, #{})
+-spec stream_start(py_nif:name(), py_nif:name(), [term()]) -> {ok, reference()} | {error, error_reason()}.
+stream_start(Module, Function, Arguments) ->
+    stream_start(Module, Function, Arguments, #{}).
+
+%% @doc Has the values of the generator, or other iterable, that a function returns sent to a process one by one:
+%% `{py_stream, Reference, {data, Value}}', in order, and at the end `{py_stream, Reference, done}' or
+%% `{py_stream, Reference, {error, Reason}}'. It runs on the caller's context, at most about 10 ms at a time, so that
+%% others get their turn there. When the owner dies, the generator is closed.
+-spec stream_start(py_nif:name(), py_nif:name(), [term()], py_stream:options()) ->
+    {ok, reference()} | {error, error_reason()}.
+stream_start(Module, Function, Arguments, Options) ->
+    {Target, Others} = stream_target(Options),
+    py_stream:start(Target, Module, Function, Arguments, #{}, Others).
+
+%% @equiv stream_eval_start(Expression, #{})
+-spec stream_eval_start(binary() | atom()) -> {ok, reference()} | {error, error_reason()}.
+stream_eval_start(Expression) ->
+    stream_eval_start(Expression, #{}).
+
+%% @equiv stream_eval_start(Expression, Names, #{})
+-spec stream_eval_start(binary() | atom(), #{py_nif:name() => term()}) ->
+    {ok, reference()} | {error, error_reason()}.
+stream_eval_start(Expression, Names) ->
+    stream_eval_start(Expression, Names, #{}).
+
+%% @doc As {@link stream_start/4}, of the iterable that an expression yields.
+-spec stream_eval_start(binary() | atom(), #{py_nif:name() => term()}, py_stream:options()) ->
+    {ok, reference()} | {error, error_reason()}.
+stream_eval_start(Expression, Names, Options) ->
+    {Target, Others} = stream_target(Options),
+    py_stream:start_expression(Target, {Expression, Names}, Others).
+
+%% @equiv stream_next(Stream, infinity)
+-spec stream_next(reference()) -> {ok, term()} | done | {error, term()}.
+stream_next(Stream) ->
+    stream_next(Stream, infinity).
+
+%% @doc The next value of a stream of this process, `done' after the last; waits at most Timeout milliseconds. Asks for
+%% one more value when the stream has a window.
+-spec stream_next(reference(), timeout()) -> {ok, term()} | done | {error, term()}.
+stream_next(Stream, Timeout) ->
+    py_stream:next(Stream, Timeout).
+
+%% @doc Allows a stream that was started with a `window' to send so many more values; {@link stream_next/2} does by
+%% itself.
+-spec stream_more(reference(), pos_integer()) -> ok.
+stream_more(Stream, Count) ->
+    py_stream:more(Stream, Count).
+
+%% @doc Ends a stream: its generator is closed, and when this returns, the caller has no message of it and gets none. One
+%% that has ended is left alone.
+-spec stream_cancel(reference()) -> ok.
+stream_cancel(Stream) ->
+    py_stream:cancel(Stream).
 
 %% @doc The caller's context, to which it is bound if it was not.
 -spec context() -> py_nif:context().
@@ -351,6 +447,28 @@ with_options(Kind, Module, Function, Arguments, Keywords, Options) ->
         py_task:flags(Options),
         py_task:timeout(Options, infinity)
     ).
+
+keywords_apart(Options) ->
+    {py_task:keywords(Options), maps:remove(kwargs, Options)}.
+
+%% A stream has the same context from its beginning to its end; in a callback it is the one that waits for it.
+stream_target(Options) when is_map(Options) ->
+    Context =
+        case Options of
+            #{context := own} -> stream_context();
+            #{context := Named} when is_reference(Named) -> target(Named);
+            #{context := Other} -> error({bad_option, context, Other});
+            #{} -> stream_context()
+        end,
+    {{context, Context}, maps:remove(context, Options)};
+stream_target(Other) ->
+    error({bad_argument, options, Other}).
+
+stream_context() ->
+    case get(?KEY) of
+        Call when is_integer(Call) -> Call;
+        _ -> context(own)
+    end.
 
 merge(Keywords, More) when map_size(More) =:= 0 -> Keywords;
 merge(Keywords, More) -> maps:merge(Keywords, More).

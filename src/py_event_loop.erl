@@ -12,7 +12,9 @@
 -export([start_link/0]).
 -export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
+-export([stream/3, stream/4, stream_start/3, stream_start/4]).
 -export([get_loop/0, info/0, info/1]).
+-export([stream_on/5, stream_start_on/5]).
 -export([run_on/5, create_task_on/6, spawn_task_on/5, task_flags/1]).
 -export([new_loop/0, ended/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -161,6 +163,29 @@ cancel(Reference) when is_reference(Reference) ->
 cancel(Other) ->
     error({bad_argument, reference, Other}).
 
+%% @equiv stream(Module, Function, Arguments, #{})
+-spec stream(py_nif:name(), py_nif:name(), [term()]) -> {ok, [term()]} | {error, term()}.
+stream(Module, Function, Arguments) ->
+    stream_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc All values of the asynchronous generator, or other iterable, that a function or coroutine function returns;
+%% options as of {@link run/4}.
+-spec stream(py_nif:name(), py_nif:name(), [term()], options()) -> {ok, [term()]} | {error, term()}.
+stream(Module, Function, Arguments, Options) ->
+    stream_on(loop(), Module, Function, Arguments, Options).
+
+%% @equiv stream_start(Module, Function, Arguments, #{})
+-spec stream_start(py_nif:name(), py_nif:name(), [term()]) -> {ok, reference()} | {error, term()}.
+stream_start(Module, Function, Arguments) ->
+    stream_start_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc Has the values of an asynchronous generator, or other iterable, sent to a process one by one. The messages and
+%% the functions for them are those of {@link py:stream_start/4}; cancelling cancels the task that runs the generator.
+-spec stream_start(py_nif:name(), py_nif:name(), [term()], py_stream:options()) ->
+    {ok, reference()} | {error, term()}.
+stream_start(Module, Function, Arguments, Options) ->
+    stream_start_on(loop(), Module, Function, Arguments, Options).
+
 %% @doc The loop that this module's tasks run on.
 -spec get_loop() -> {ok, py_nif:event_loop()} | {error, not_started}.
 get_loop() ->
@@ -217,6 +242,20 @@ run_on(Loop, Module, Function, Arguments, Options) ->
     catch
         error:badarg -> py_task:reject({loop, Loop}, Module, Function, Arguments, Keywords)
     end.
+
+%% @private
+-spec stream_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], options()) ->
+    {ok, [term()]} | {error, term()}.
+stream_on(Loop, Module, Function, Arguments, Options) ->
+    ok = py_task:check_options(Options, ?OPTIONS),
+    Run = fun(M, F, A) -> run_on(Loop, M, F, A, maps:remove(kwargs, Options)) end,
+    py_stream:collect(task, Run, Module, Function, Arguments, py_task:keywords(Options)).
+
+%% @private
+-spec stream_start_on(py_nif:event_loop(), py_nif:name(), py_nif:name(), [term()], py_stream:options()) ->
+    {ok, reference()} | {error, term()}.
+stream_start_on(Loop, Module, Function, Arguments, Options) ->
+    py_stream:start({loop, Loop}, Module, Function, Arguments, #{}, Options).
 
 %% @private
 -spec task_flags(task_options()) -> py_nif:flags().

@@ -9,6 +9,7 @@
 -export([start_link/1]).
 -export([run/3, run/4, create_task/3, create_task/4, create_task/5, spawn_task/3, spawn_task/4]).
 -export([await/1, await/2, await_all/1, await_all/2, cancel/1]).
+-export([stream/3, stream/4, stream_start/3, stream_start/4]).
 -export([get_loop/0, info/0, info/1, get_stats/0, loops/0, restart_loop/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -82,6 +83,27 @@ await_all(References, Timeout) ->
 -spec cancel(reference()) -> ok.
 cancel(Reference) ->
     py_event_loop:cancel(Reference).
+
+%% @doc See {@link py_event_loop:stream/3}.
+-spec stream(py_nif:name(), py_nif:name(), [term()]) -> {ok, [term()]} | {error, term()}.
+stream(Module, Function, Arguments) ->
+    py_event_loop:stream_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc See {@link py_event_loop:stream/4}.
+-spec stream(py_nif:name(), py_nif:name(), [term()], py_event_loop:options()) -> {ok, [term()]} | {error, term()}.
+stream(Module, Function, Arguments, Options) ->
+    py_event_loop:stream_on(loop(), Module, Function, Arguments, Options).
+
+%% @doc See {@link py_event_loop:stream_start/3}.
+-spec stream_start(py_nif:name(), py_nif:name(), [term()]) -> {ok, reference()} | {error, term()}.
+stream_start(Module, Function, Arguments) ->
+    py_event_loop:stream_start_on(loop(), Module, Function, Arguments, #{}).
+
+%% @doc See {@link py_event_loop:stream_start/4}.
+-spec stream_start(py_nif:name(), py_nif:name(), [term()], py_stream:options()) ->
+    {ok, reference()} | {error, term()}.
+stream_start(Module, Function, Arguments, Options) ->
+    py_event_loop:stream_start_on(loop(), Module, Function, Arguments, Options).
 
 %% @doc The loop of the calling process: always the same for one process.
 -spec get_loop() -> {ok, py_nif:event_loop()} | {error, not_started}.

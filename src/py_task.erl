@@ -1,7 +1,7 @@
 %% @private What the calls into Python share: their options, and what a wrong argument is answered with.
 -module(py_task).
 
--export([flags/1, keywords/1, timeout/2, interrupt/2, reject/5, check_options/2]).
+-export([flags/1, keywords/1, timeout/2, interrupt/2, reject/5, check_call/4, check_options/2]).
 
 -define(TRACEBACK, 1).
 -define(ARRAYS_AS_BINARY, 2).
@@ -60,11 +60,17 @@ check_options(Options, _) ->
 %% @doc Says which argument it was that the core refused; the last that it may be is the context or loop.
 -spec reject({context | loop, term()}, term(), term(), term(), term()) -> no_return().
 reject({Kind, Target}, Module, Function, Arguments, Keywords) ->
+    ok = check_call(Module, Function, Arguments, Keywords),
+    error({bad_argument, Kind, Target}).
+
+%% @doc Raises `{bad_argument, Name, Value}' for the first that is wrong.
+-spec check_call(term(), term(), term(), term()) -> ok.
+check_call(Module, Function, Arguments, Keywords) ->
     is_name(Module) orelse error({bad_argument, module, Module}),
     is_name(Function) orelse error({bad_argument, function, Function}),
     is_proper_list(Arguments) orelse error({bad_argument, args, Arguments}),
     is_map(Keywords) orelse error({bad_argument, kwargs, Keywords}),
-    error({bad_argument, Kind, Target}).
+    ok.
 
 is_name(Name) -> is_atom(Name) orelse is_binary(Name).
 
