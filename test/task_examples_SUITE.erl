@@ -5,7 +5,7 @@
 
 -compile(export_all).
 
-all() -> [concurrent_http_requests, background_processing, parallel_processing].
+all() -> [concurrent_http_requests, background_processing, parallel_processing, reactor_echo].
 
 suite() -> [{timetrap, {minutes, 2}}].
 
@@ -25,6 +25,11 @@ parallel_processing(_Config) ->
     ?assertEqual(
         <<"40 items, ", Letters/binary, " letters\nin less than the 2000 ms of one after another: true\n">>,
         run("parallel_processing.erl")
+    ).
+
+reactor_echo(_Config) ->
+    ?assertEqual(
+        <<"hello\nfrom\nErlang\n1 connection open, 1 in all\na client at 127.0.0.1 is gone\n">>, run("reactor_echo.erl")
     ).
 
 %% What the example prints; it ends with status 0.
