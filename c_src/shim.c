@@ -40,6 +40,7 @@ CALLBACKS(RESOURCE_WATCH, watch)
 CALLBACKS(RESOURCE_LOOP, loop)
 CALLBACKS(RESOURCE_FD, fd)
 CALLBACKS(RESOURCE_TIMER, timer)
+CALLBACKS(RESOURCE_CHANNEL, channel)
 
 #define OPEN(Kind, kind)                                                                           \
     do {                                                                                           \
@@ -60,6 +61,7 @@ static int load(ErlNifEnv *env, void **private_data, ERL_NIF_TERM load_info) {
     OPEN(RESOURCE_LOOP, loop);
     OPEN(RESOURCE_FD, fd);
     OPEN(RESOURCE_TIMER, timer);
+    OPEN(RESOURCE_CHANNEL, channel);
     return core_load(env, load_info);
 }
 

@@ -191,9 +191,8 @@ static void raise_closed(void) {
 
 /* ---- call ---- */
 
-/* Makes the interpreter look for exceptions that other threads raised in this one: it does where a
- * function begins. */
-static bool check_interrupt(void) {
+/* The interpreter looks where a function begins. */
+bool callback_check_interrupt(void) {
     PyObject *result = PyObject_CallNoArgs(callback_state_get()->no_operation);
     Py_XDECREF(result);
     return result != NULL;
@@ -214,8 +213,7 @@ static void run_nested(uint64_t waiter, task *t) {
     }
 }
 
-/* Waits for the answer to the call that begun last on this thread. */
-static PyObject *await_answer(uint64_t waiter, int64_t deadline) {
+PyObject *callback_await(uint64_t waiter, int64_t deadline) {
     for (;;) {
         task *nested = NULL;
         answer *a = NULL;
@@ -233,7 +231,7 @@ static PyObject *await_answer(uint64_t waiter, int64_t deadline) {
             PyErr_SetString(PyExc_TimeoutError, "the Erlang function did not answer in time");
             return NULL;
         case CALL_INTERRUPTED:
-            if (!check_interrupt()) {
+            if (!callback_check_interrupt()) {
                 return NULL;
             }
             break;
@@ -244,8 +242,7 @@ static PyObject *await_answer(uint64_t waiter, int64_t deadline) {
     }
 }
 
-/* Seconds, or None, to a monotonic time or -1 for never. False with an exception set. */
-static bool parse_timeout(PyObject *timeout, int64_t *deadline) {
+bool callback_deadline(PyObject *timeout, int64_t *deadline) {
     *deadline = -1;
     if (timeout == NULL || timeout == Py_None) {
         return true;
@@ -290,7 +287,7 @@ static PyObject *callback_call(PyObject *module, PyObject *const *args, Py_ssize
     PyObject *timeout;
     int64_t deadline;
     request r;
-    if (!parse_call(count, args, names, &timeout) || !parse_timeout(timeout, &deadline)) {
+    if (!parse_call(count, args, names, &timeout) || !callback_deadline(timeout, &deadline)) {
         return NULL;
     }
     uint64_t waiter = callback_thread_waiter();
@@ -308,7 +305,7 @@ static PyObject *callback_call(PyObject *module, PyObject *const *args, Py_ssize
         return NULL;
     }
     if (request_send(&r, &server, id, known ? &process : NULL)) {
-        value = await_answer(waiter, deadline);
+        value = callback_await(waiter, deadline);
     } else {
         raise_closed();
     }
@@ -345,7 +342,7 @@ static PyObject *callback_sleep(PyObject *module, PyObject *argument) {
             raise_closed();
             return NULL;
         }
-        if (!check_interrupt()) {
+        if (!callback_check_interrupt()) {
             return NULL;
         }
     }
@@ -376,28 +373,34 @@ static uint64_t loop_handle(PyObject *loop) {
     return handle;
 }
 
-static PyObject *callback_async_call(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+PyObject *callback_future(uint64_t *handle) {
     callback_state *state = callback_state_get();
-    request r;
-    if (count < 1) {
-        PyErr_SetString(PyExc_TypeError, "the name of the Erlang function is missing");
-        return NULL;
-    }
     PyObject *loop = PyObject_CallNoArgs(state->get_running_loop);
     if (loop == NULL) {
         return NULL;
     }
     PyObject *future = PyObject_CallMethodNoArgs(loop, state->string_create_future);
+    *handle = future != NULL ? loop_handle(loop) : 0;
+    Py_DECREF(loop);
+    return future;
+}
+
+static PyObject *callback_async_call(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    request r;
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "the name of the Erlang function is missing");
+        return NULL;
+    }
+    uint64_t loop;
+    PyObject *future = callback_future(&loop);
     if (future == NULL || !request_fill(&r, args[0], args + 1, count - 1)) {
         Py_XDECREF(future);
-        Py_DECREF(loop);
         return NULL;
     }
     ErlNifPid process;
     ErlNifPid server;
     bool known = caller_process(&process);
-    uint64_t id = core_call_begin_async(loop_handle(loop), Py_NewRef(future), &server);
-    Py_DECREF(loop);
+    uint64_t id = core_call_begin_async(loop, Py_NewRef(future), &server);
     if (id == 0) {
         callback_env_return(r.env);
         Py_DECREF(future);
@@ -585,5 +588,6 @@ bool callback_setup(PyObject *module) {
            import_name(&state->get_running_loop, "asyncio.events", "get_running_loop") &&
            import_name(&state->erlang_error, "erlang._errors", "ErlangError") &&
            import_name(&state->not_registered_error, "erlang._errors", "NotRegisteredError") &&
-           import_name(&state->process_error, "erlang._errors", "ProcessError");
+           import_name(&state->process_error, "erlang._errors", "ProcessError") &&
+           import_name(&state->channel_closed, "erlang._errors", "ChannelClosed");
 }

@@ -9,6 +9,7 @@ package main
 import "C"
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -68,9 +69,12 @@ func callbackServer(to *C.ErlNifPid) bool {
 	return true
 }
 
-// register makes the call waiting under a new id.
-func (p *pendingCall) register() uint64 {
-	p.epoch = callbacks.epoch.Load()
+// ofNoServer is the epoch of calls that no callback server answers.
+const ofNoServer = math.MaxUint64
+
+// register makes the call waiting under a new id; epoch is that of the callback server.
+func (p *pendingCall) register(epoch uint64) uint64 {
+	p.epoch = epoch
 	id := calls.Add(p)
 	p.state.Store(callWord(id, callWaiting))
 	return id
@@ -100,16 +104,18 @@ func (p *pendingCall) withdraw(id uint64) bool {
 	return false
 }
 
-// answer gives the waiting thread its answer; a term of any environment, of which a copy is kept.
-func (p *pendingCall) answer(id uint64, status C.answer_status, term C.ERL_NIF_TERM) {
+// answer gives the waiting thread its answer, a term of any environment, of which a copy is kept; false when it does not
+// wait any more.
+func (p *pendingCall) answer(id uint64, status C.answer_status, term C.ERL_NIF_TERM) bool {
 	if !p.transition(id, callWaiting, callAnswering) {
-		return
+		return false
 	}
 	p.c.status = C.int32_t(status)
 	p.c.term = C.enif_make_copy(p.c.env, term)
 	w := p.waiter
 	p.state.Store(callWord(id, callAnswered))
 	w.waker.Wake()
+	return true
 }
 
 // finish answers a call that was found under the id. When the answer is that of a task that somebody waits for, the
@@ -175,6 +181,7 @@ func closeCalls(epoch uint64) {
 func endCallbacks() {
 	callbacks.server.Store(nil)
 	closeCalls(callbacks.epoch.Add(1))
+	endChannels()
 	waiters.Range(func(_ uint64, w *waiter) bool {
 		w.waker.Wake() // those that sleep look at the session
 		return true
@@ -190,7 +197,7 @@ func core_call_begin_async(loop C.uint64_t, future unsafe.Pointer, to *C.ErlNifP
 		return 0
 	}
 	p := &pendingCall{future: future, loop: uint64(loop)}
-	return C.uint64_t(p.register())
+	return C.uint64_t(p.register(callbacks.epoch.Load()))
 }
 
 // core_call_begin_task makes a call whose answer is that of a task.
@@ -202,7 +209,7 @@ func core_call_begin_task(slot C.uint64_t, to *C.ErlNifPid) C.uint64_t {
 		return 0
 	}
 	p := &pendingCall{task: taskBySlot(slot)}
-	return C.uint64_t(p.register())
+	return C.uint64_t(p.register(callbacks.epoch.Load()))
 }
 
 // core_call_forget takes back a call of a future or task that could not be sent, and drops the future: true unless it

@@ -58,6 +58,21 @@ PyObject *callback_resolve(task *t);
  * set. */
 bool callback_schedule(task *t, PyObject *name, PyObject *const *args, Py_ssize_t count);
 
+/* Waits in the innermost call of the thread of a waiter, of which it is; what was answered, or NULL
+ * with an exception set. */
+PyObject *callback_await(uint64_t waiter, int64_t deadline);
+
+/* Makes the interpreter look for exceptions that other threads raised in this one; false when one
+ * is set now. */
+bool callback_check_interrupt(void);
+
+/* Seconds, or None or NULL, to a monotonic time or -1 for never. False with an exception set. */
+bool callback_deadline(PyObject *timeout, int64_t *deadline);
+
+/* A future of the running loop, and that loop's handle (0: it is not ours). NULL with an exception
+ * set. */
+PyObject *callback_future(uint64_t *handle);
+
 /* Adds the functions to the module. False with an exception set. */
 bool callback_setup(PyObject *module);
 

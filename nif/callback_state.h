@@ -10,6 +10,7 @@ typedef struct callback_state {
     PyObject *erlang_error;         /* erlang.ErlangError */
     PyObject *not_registered_error; /* erlang.NotRegisteredError */
     PyObject *process_error;        /* erlang.ProcessError */
+    PyObject *channel_closed;       /* erlang.channel.ChannelClosed */
     PyObject *get_running_loop;     /* asyncio.get_running_loop */
     PyTypeObject *selector_type;    /* _erlang.Selector */
     PyObject *set_future;           /* _erlang._set_future */

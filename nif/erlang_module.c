@@ -2,6 +2,7 @@
 
 #include "callback.h"
 #include "caller.h"
+#include "channel.h"
 #include "resolve.h"
 #include "schedule.h"
 #include "selector.h"
@@ -11,7 +12,7 @@
 static bool setup(python_state *state, PyObject *module) {
     if (!python_state_setup(module) || !selector_setup(state, module) || !socket_io_setup(module) ||
         !timer_heap_setup(module) || !schedule_setup(module) || !caller_setup(module) ||
-        !callback_setup(module) || !resolve_setup(module)) {
+        !callback_setup(module) || !channel_setup(module) || !resolve_setup(module)) {
         return false;
     }
     state->module_names = PyDict_Copy(PyModule_GetDict(module));

@@ -149,6 +149,7 @@ func (l *eventLoop) close() {
 	l.releaseSet()
 	l.threadEnded()
 	l.waker.Close()
+	wakeOthers()
 }
 
 // stop asks the loop's thread to end; the thread closes the loop.

@@ -34,6 +34,7 @@ func (l *eventLoop) giveUp(env *C.ErlNifEnv) {
 	go func() {
 		defer guardCallback("giving up a loop")
 		l.answerAll(C.atoms.loop_restarted)
+		wakeOthers()
 		if thread == nil {
 			l.close()
 			return

@@ -51,6 +51,12 @@
     NIF(get_pending, 1, 0)                                                                         \
     NIF(submit_task, 7, 0)                                                                         \
     NIF(process_ready_tasks, 1, 0)                                                                 \
+    NIF(channel_new, 2, 0)                                                                         \
+    NIF(channel_send, 3, 0)                                                                        \
+    NIF(channel_expect_room, 3, 0)                                                                 \
+    NIF(channel_forget_room, 2, 0)                                                                 \
+    NIF(channel_close, 1, 0)                                                                       \
+    NIF(channel_info, 1, 0)                                                                        \
     NIF(create_test_udp_socket, 1, 0)                                                              \
     NIF(sendto_test_udp, 4, 0)                                                                     \
     NIF(recvfrom_test_udp, 2, 0)                                                                   \

@@ -28,6 +28,10 @@ func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
 		if l := loops.Get(uint64(handle)); l != nil {
 			l.workerDown(pid.pid)
 		}
+	case C.RESOURCE_CHANNEL:
+		if c := channels.Get(uint64(handle)); c != nil {
+			c.close()
+		}
 	}
 }
 
@@ -58,6 +62,10 @@ func core_resource_gone(kind C.int, handle C.uint64_t) {
 		unpinDoor(uint64(handle))
 		if l := loops.Get(uint64(handle)); l != nil {
 			l.forgotten()
+		}
+	case C.RESOURCE_CHANNEL:
+		if c := channels.Remove(uint64(handle)); c != nil {
+			c.free()
 		}
 	}
 }

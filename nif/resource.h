@@ -17,6 +17,7 @@ typedef enum resource_kind {
     RESOURCE_LOOP,    /* an event loop; the object that enif_select knows its poll set by */
     RESOURCE_FD,      /* a registration of a file descriptor with a loop */
     RESOURCE_TIMER,   /* a timer of a loop */
+    RESOURCE_CHANNEL, /* a channel from Erlang to Python; monitors its owner */
     RESOURCE_KINDS,
 } resource_kind;
 

@@ -149,8 +149,9 @@ func (w *waiter) withdrawNested(id uint64) []*task {
 	return left
 }
 
-// begin makes a call on this thread, which runs a task that the callback of the call origin submitted (0: none did).
-func (w *waiter) begin(origin uint64) uint64 {
+// begin makes a call on this thread, which runs a task that the callback of the call origin submitted (0: none did), to
+// the callback server of that epoch.
+func (w *waiter) begin(origin, epoch uint64) uint64 {
 	var p *pendingCall
 	if n := len(w.free); n > 0 {
 		p = w.free[n-1]
@@ -163,7 +164,7 @@ func (w *waiter) begin(origin uint64) uint64 {
 		p = &pendingCall{c: c, waiter: w}
 	}
 	p.origin.Store(origin)
-	id := p.register()
+	id := p.register(epoch)
 	w.calls = append(w.calls, p)
 	return id
 }
@@ -313,7 +314,7 @@ func core_call_begin(handle, origin C.uint64_t, to *C.ErlNifPid) C.uint64_t {
 	if w == nil || !callbackServer(to) {
 		return 0
 	}
-	return C.uint64_t(w.begin(uint64(origin)))
+	return C.uint64_t(w.begin(uint64(origin), callbacks.epoch.Load()))
 }
 
 // core_call_wait waits in the innermost call of the thread; for CALL_ANSWERED the answer stays until core_call_end.

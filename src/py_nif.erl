@@ -27,15 +27,19 @@
 -export([create_test_pipe/0, create_test_tcp_listener/1, connect_test_tcp/1, accept_test_tcp/1]).
 -export([read_test_fd/2, write_test_fd/2, close_test_fd/1]).
 
+-export([channel_new/2, channel_send/3, channel_expect_room/3, channel_forget_room/2]).
+-export([channel_close/1, channel_info/1]).
 -export([event_loop_default/1, callback_server/1, callback_reply/3, callback_names/2]).
 
--export_type([call/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
+-export_type([call/0, channel/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
 -export_type([fd/0, fd_ref/0, timer_ref/0, callback_id/0, pending/0]).
 
 -type context() :: reference().
 %% A Python context: one thread of its own.
 -type event_loop() :: reference().
 %% An event loop.
+-type channel() :: reference().
+%% A channel from Erlang to Python.
 -type call() :: pos_integer().
 %% A call of Python to Erlang: as a context, the thread that waits for its answer; with a context, that context's thread,
 %% which may be waiting for it.
@@ -133,6 +137,30 @@ context_interrupt(_Context) -> ?NOT_LOADED.
 %% @private Gives the context a new thread.
 -spec context_replace(context()) -> ok | {error, closed | binary()}.
 context_replace(_Context) -> ?NOT_LOADED.
+
+%% @private A channel for so many bytes (0: any number) that is closed with its owner.
+-spec channel_new(non_neg_integer(), pid() | none) -> {ok, channel()} | {error, closed | enomem}.
+channel_new(_MaxSize, _Owner) -> ?NOT_LOADED.
+
+%% @private Queues a message of that many bytes.
+-spec channel_send(channel(), term(), non_neg_integer()) -> ok | busy | {error, closed | enomem}.
+channel_send(_Channel, _Message, _Size) -> ?NOT_LOADED.
+
+%% @private True when `{channel_room, Reference}' comes once there is room for a message or the channel is closed.
+-spec channel_expect_room(channel(), reference(), non_neg_integer()) -> boolean() | {error, enomem}.
+channel_expect_room(_Channel, _Reference, _Size) -> ?NOT_LOADED.
+
+%% @private Takes that back; `{channel_room, Reference}' may have been sent.
+-spec channel_forget_room(channel(), reference()) -> ok.
+channel_forget_room(_Channel, _Reference) -> ?NOT_LOADED.
+
+%% @private Refuses messages from now on.
+-spec channel_close(channel()) -> ok.
+channel_close(_Channel) -> ?NOT_LOADED.
+
+%% @private What a channel holds.
+-spec channel_info(channel()) -> map().
+channel_info(_Channel) -> ?NOT_LOADED.
 
 %% @private True when the task's answer will not come any more, false when it came or is on its way.
 -spec task_cancel(task_id()) -> boolean().

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("ErlangError", "NotRegisteredError", "ProcessError")
+__all__ = ("ChannelClosed", "ErlangError", "NotRegisteredError", "ProcessError")
 
 
 class ErlangError(Exception):
@@ -39,6 +39,11 @@ class ProcessError(Exception):
     """An Erlang process does not exist: the receiver of a message, or the one that ``self()`` asks for."""
 
 
+class ChannelClosed(Exception):
+    """The channel is closed, and what was sent before is received."""
+
+
+ChannelClosed.__module__ = "erlang.channel"
 for _class in (ErlangError, NotRegisteredError, ProcessError):
     _class.__module__ = "erlang"
 del _class

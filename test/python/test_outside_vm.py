@@ -66,3 +66,14 @@ def test_errors_survive_pickle_and_copy(error):
 @pytest.mark.parametrize("name", ["ErlangError", "NotRegisteredError", "ProcessError"])
 def test_errors_name_the_package(name):
     assert getattr(erlang, name).__module__ == "erlang"
+
+
+def test_channels_need_the_vm() -> None:
+    from erlang.channel import ByteChannel, Channel, ChannelClosed, reply
+
+    for kind in (Channel, ByteChannel):
+        with pytest.raises(RuntimeError, match="needs the Erlang VM"):
+            kind(None)
+    with pytest.raises(RuntimeError, match="needs the Erlang VM"):
+        reply("name", 1)
+    assert issubclass(ChannelClosed, Exception)
