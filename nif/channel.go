@@ -107,7 +107,7 @@ func (c *channel) take(message *C.channel_message) C.int {
 	}
 	senders := c.sendersWithRoom()
 	c.mu.Unlock()
-	tellSenders(senders)
+	tellSenders(nil, senders)
 	return C.CHANNEL_OK
 }
 
@@ -170,8 +170,8 @@ func (c *channel) leave(call uint64, passOn bool) {
 	}
 }
 
-// close refuses messages from now on and wakes everybody.
-func (c *channel) close() {
+// close refuses messages from now on and wakes everybody; env is a NIF's, or nil on threads that are not the BEAM's.
+func (c *channel) close(env *C.ErlNifEnv) {
 	c.mu.Lock()
 	c.closed = true
 	waiting, senders := c.waiting, c.senders
@@ -180,7 +180,15 @@ func (c *channel) close() {
 	for _, call := range waiting {
 		wakeCall(call)
 	}
-	tellSenders(senders)
+	tellSenders(env, senders)
+}
+
+// closeLater is for monitors, which must not send messages.
+func (c *channel) closeLater() {
+	go func() {
+		defer guardCallback("the end of a channel's owner")
+		c.close(nil)
+	}()
 }
 
 // expect has a process told when there may be room; false when there is some now.
@@ -207,9 +215,9 @@ func (c *channel) forget(reference C.ERL_NIF_TERM) {
 	}
 }
 
-func tellSenders(senders []sender) {
+func tellSenders(env *C.ErlNifEnv, senders []sender) {
 	for _, s := range senders {
-		C.enif_send(nil, &s.process, s.env, makeTuple2(s.env, makeAtom(s.env, "channel_room"), s.reference))
+		C.enif_send(env, &s.process, s.env, makeTuple2(s.env, makeAtom(s.env, "channel_room"), s.reference))
 		C.enif_free_env(s.env)
 	}
 }
@@ -257,7 +265,7 @@ func wakeOthers() {
 // endChannels closes all channels at the end of a session.
 func endChannels() {
 	channels.Range(func(_ uint64, c *channel) bool {
-		c.close()
+		c.close(nil)
 		return true
 	})
 }
@@ -344,7 +352,7 @@ func core_channel_wait_end(handle, call C.uint64_t, passOn C.bool) {
 func core_channel_shut(handle C.uint64_t) {
 	defer guardCallback("channel_shut")
 	if c := channels.Get(uint64(handle)); c != nil {
-		c.close()
+		c.close(nil)
 	}
 }
 

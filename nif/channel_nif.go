@@ -47,12 +47,12 @@ func core_channel_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resul
 	}
 	term := C.enif_make_resource(env, unsafe.Pointer(resource))
 	if owned && C.enif_monitor_process(env, unsafe.Pointer(resource), &owner, nil) != 0 {
-		c.close()
+		c.close(env)
 	}
 	C.enif_release_resource(unsafe.Pointer(resource))
 	// The session may have ended meanwhile, and with it all channels that it knew.
 	if python.session.Load() == nil {
-		c.close()
+		c.close(env)
 	}
 	return makeOk(env, term)
 }
@@ -132,7 +132,7 @@ func core_channel_close(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (res
 	if !ok {
 		return C.enif_make_badarg(env)
 	}
-	c.close()
+	c.close(env)
 	return C.atoms.ok
 }
 

@@ -30,7 +30,7 @@ func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
 		}
 	case C.RESOURCE_CHANNEL:
 		if c := channels.Get(uint64(handle)); c != nil {
-			c.close()
+			c.closeLater()
 		}
 	}
 }

@@ -5,9 +5,9 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
--export([calls/1, callbacks/1, tasks/1, loop/1, example/1]).
+-export([calls/1, callbacks/1, tasks/1, messages/1, loop/1, example/1]).
 
-all() -> [calls, callbacks, tasks, loop, example].
+all() -> [calls, callbacks, tasks, messages, loop, example].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -51,6 +51,17 @@ tasks(Config) ->
     ?assertEqual(10000, median(<<"10,000 at once">>, <<"completed">>, Rows)),
     Memory = median(<<"1,000 waiting tasks">>, <<"memory of each">>, Rows),
     ?assert(Memory < 100000, Memory).
+
+messages(Config) ->
+    Rows = run(Config, "bench_messages", []),
+    [?assert(median(Case, Subject, Rows) > 0) || {Case, Subject} <- [
+        {<<"stream, as a list">>, <<"range">>},
+        {<<"stream, messages">>, <<"window 1000">>},
+        {<<"channel, integers">>, <<"blocking">>},
+        {<<"channel, integers">>, <<"coroutine">>},
+        {<<"there and back">>, <<"channel, blocking, p50">>},
+        {<<"echo, 50 connections">>, <<"reactor">>}
+    ]].
 
 loop(Config) ->
     Rows = run(Config, "bench_loop", ["--loops", "erlang,asyncio,erlang task"]),
