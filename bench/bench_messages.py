@@ -40,7 +40,15 @@ def _round(results: report.Report, machine: vm.VirtualMachine, quick: bool) -> N
             kind = vm.Atom(receiver)
             rate("channel, integers", receiver, "messages/s", "channel", kind, 1, count)
             rate("channel, 16 kB", receiver, "messages/s", "channel_bytes", kind, count // 10)
-        rate("channel, 8 coroutines", "integers", "messages/s", "channel", vm.Atom("coroutine"), 8, count)
+        rate(
+            "channel, 8 coroutines",
+            "integers",
+            "messages/s",
+            "channel",
+            vm.Atom("coroutine"),
+            8,
+            count,
+        )
         few = count // 10
         latency("there and back", "control: py:call", "call_round_trips", few)
         latency("there and back", "channel, blocking", "round_trips", vm.Atom("blocking"), few)
@@ -48,7 +56,15 @@ def _round(results: report.Report, machine: vm.VirtualMachine, quick: bool) -> N
         for connections in (1, 50):
             case = f"echo, {connections} connection{'s' if connections > 1 else ''}"
             rate(case, "reactor", "messages/s", "echo", vm.Atom("reactor"), connections, few)
-            rate(case, "control: asyncio protocol", "messages/s", "echo", vm.Atom("asyncio"), connections, few)
+            rate(
+                case,
+                "control: asyncio protocol",
+                "messages/s",
+                "echo",
+                vm.Atom("asyncio"),
+                connections,
+                few,
+            )
 
 
 def main() -> None:
