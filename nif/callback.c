@@ -490,6 +490,7 @@ void callback_resolve_threadsafe(void *thread_state, void *object, int status, E
                                                           failed ? Py_True : Py_False, value)
                                     : NULL;
     /* A loop that is closed has nobody left who waits. */
+    bool lost = handle == NULL;
     PyErr_Clear();
     Py_XDECREF(handle);
     Py_XDECREF(loop);
@@ -497,6 +498,9 @@ void callback_resolve_threadsafe(void *thread_state, void *object, int status, E
     Py_DECREF(future);
     PyEval_SaveThread();
     enif_free_env(env);
+    if (lost) {
+        core_wake_others();
+    }
 }
 
 /* ---- schedule ---- */

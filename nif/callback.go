@@ -77,6 +77,10 @@ func (p *pendingCall) register(epoch uint64) uint64 {
 	p.epoch = epoch
 	id := calls.Add(p)
 	p.state.Store(callWord(id, callWaiting))
+	// Who closes the calls of that server may not have seen this one. (A task's is looked for again by who sends it.)
+	if epoch != ofNoServer && p.task == nil && callbacks.epoch.Load() != epoch {
+		p.finish(id, C.ANSWER_CLOSED, C.atoms.undefined)
+	}
 	return id
 }
 

@@ -12,18 +12,21 @@ package main
 import "C"
 
 import (
+	"slices"
 	"sync"
 	"unsafe"
 
 	"erlang_python/nif/internal/registry"
 )
 
-// channel is a queue of messages for Python. Its resource is what Erlang and Python's erlang.Ref hold; it lives until
-// the last of them is gone, and refuses messages from close on. What was sent before is received all the same.
+// channel is a queue of messages for Python. Its resource is what Erlang and Python's erlang.Ref hold; when the last of
+// them is gone it is emptied (dispose), also under the hands of whoever found it in the registry before. It refuses
+// messages from close on; what was sent before is received all the same.
 //
 // A receiver that finds nothing waits in a call (pendingCall) that carries no message: being woken means to look again,
 // so that a receiver which is cancelled or dies loses none. For each message one receiver is woken, the one that waits
-// longest; one that was woken and does not look wakes the next.
+// longest; one that was woken and does not look wakes the next, and so does one that takes a message and leaves others:
+// those may be there because a receiver died with its wake-up.
 type channel struct {
 	mu       sync.Mutex
 	messages []queued
@@ -59,6 +62,20 @@ func (c *channel) length() int { return len(c.messages) - c.first }
 // fits tells whether there is room for a message. One that is larger than the limit fits while nothing else is queued.
 func (c *channel) fits(size int64) bool {
 	return c.limit == 0 || c.bytes+size <= c.limit || c.length() == 0
+}
+
+// refusal is what push would answer now.
+func (c *channel) refusal(size int64) C.int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return C.CHANNEL_CLOSED
+	case !c.fits(size):
+		return C.CHANNEL_BUSY
+	default:
+		return C.CHANNEL_OK
+	}
 }
 
 // push queues a message, which is the channel's if it answers CHANNEL_OK.
@@ -106,8 +123,12 @@ func (c *channel) take(message *C.channel_message) C.int {
 		c.first = 0
 	}
 	senders := c.sendersWithRoom()
+	others := c.length() > 0 && len(c.waiting) > 0
 	c.mu.Unlock()
 	tellSenders(nil, senders)
+	if others {
+		c.wakeNext()
+	}
 	return C.CHANNEL_OK
 }
 
@@ -157,12 +178,9 @@ func (c *channel) enlist(call uint64) bool {
 // another.
 func (c *channel) leave(call uint64, passOn bool) {
 	c.mu.Lock()
-	for i, waits := range c.waiting {
-		if waits == call {
-			c.waiting = append(c.waiting[:i:i], c.waiting[i+1:]...)
-			passOn = false
-			break
-		}
+	if i := slices.Index(c.waiting, call); i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+		passOn = false
 	}
 	c.mu.Unlock()
 	if passOn {
@@ -202,17 +220,19 @@ func (c *channel) expect(s sender) bool {
 	return true
 }
 
-// forget takes back what expect did, unless the process was told.
-func (c *channel) forget(reference C.ERL_NIF_TERM) {
+// forget takes back what expect did, unless the process was told. Those behind it may have room that it had not.
+func (c *channel) forget(env *C.ErlNifEnv, reference C.ERL_NIF_TERM) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for i, s := range c.senders {
 		if C.enif_is_identical(s.reference, reference) != 0 {
 			C.enif_free_env(s.env)
 			c.senders = append(c.senders[:i:i], c.senders[i+1:]...)
-			return
+			break
 		}
 	}
+	senders := c.sendersWithRoom()
+	c.mu.Unlock()
+	tellSenders(env, senders)
 }
 
 func tellSenders(env *C.ErlNifEnv, senders []sender) {
@@ -222,14 +242,37 @@ func tellSenders(env *C.ErlNifEnv, senders []sender) {
 	}
 }
 
-// free gives up what is queued; nobody knows the channel any more.
-func (c *channel) free() {
-	for _, q := range c.messages[c.first:] {
-		C.enif_free_env(q.message.env)
+// disposeAtOnce is how many messages a destructor, which runs on a scheduler, frees itself.
+const disposeAtOnce = 100
+
+// dispose empties a channel to which no term refers any more, and closes it: others may have found it in the registry
+// before.
+func (c *channel) dispose() {
+	c.mu.Lock()
+	c.closed = true
+	messages, senders, waiting := c.messages[c.first:], c.senders, c.waiting
+	c.messages, c.first, c.senders, c.waiting = nil, 0, nil, nil
+	c.bytes = 0
+	c.mu.Unlock()
+	for _, call := range waiting {
+		wakeCall(call)
 	}
-	for _, s := range c.senders {
-		C.enif_free_env(s.env)
+	free := func() {
+		for _, q := range messages {
+			C.enif_free_env(q.message.env)
+		}
+		for _, s := range senders {
+			C.enif_free_env(s.env)
+		}
 	}
+	if len(messages)+len(senders) <= disposeAtOnce {
+		free()
+		return
+	}
+	go func() {
+		defer guardCallback("a channel's destructor")
+		free()
+	}()
 }
 
 // wakeCall answers the call of a receiver with nothing but that; false when it does not wait any more.
@@ -262,6 +305,12 @@ func wakeOthers() {
 	})
 }
 
+//export core_wake_others
+func core_wake_others() {
+	defer guardCallback("wake_others")
+	wakeOthers()
+}
+
 // endChannels closes all channels at the end of a session.
 func endChannels() {
 	channels.Range(func(_ uint64, c *channel) bool {
@@ -274,7 +323,7 @@ func endChannels() {
 //
 //export core_channel_take
 func core_channel_take(handle C.uint64_t, message *C.channel_message) (status C.int) {
-	defer guardChannel(&status)
+	defer guardChannel(&status, C.CHANNEL_CLOSED)
 	c := channels.Get(uint64(handle))
 	if c == nil {
 		return C.CHANNEL_CLOSED
@@ -286,7 +335,7 @@ func core_channel_take(handle C.uint64_t, message *C.channel_message) (status C.
 //
 //export core_channel_push
 func core_channel_push(handle C.uint64_t, message *C.channel_message, size C.int64_t) (status C.int) {
-	defer guardChannel(&status)
+	defer guardChannel(&status, C.CHANNEL_OK)
 	c := channels.Get(uint64(handle))
 	if c == nil {
 		return C.CHANNEL_CLOSED
@@ -294,9 +343,10 @@ func core_channel_push(handle C.uint64_t, message *C.channel_message, size C.int
 	return c.push(*message, int64(size))
 }
 
-func guardChannel(status *C.int) {
+// guardChannel answers a panic as if the message were taken over, or none were there: it must not be freed twice.
+func guardChannel(status *C.int, otherwise C.int) {
 	if reason := recover(); reason != nil {
-		*status = C.CHANNEL_CLOSED
+		*status = otherwise
 		logPanic("a channel", reason)
 	}
 }

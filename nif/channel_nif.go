@@ -23,7 +23,7 @@ func channelArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (*channel, bool) {
 }
 
 // core_channel_new(MaxSize, Owner) makes a channel for at most so many bytes (0: any number), which is closed when the
-// process Owner dies (none: never): {ok, Channel} or {error, closed | noproc | enomem}.
+// process Owner dies (none: never): {ok, Channel} or {error, closed | enomem}.
 //
 //export core_channel_new
 func core_channel_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -67,6 +67,13 @@ func core_channel_send(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 	size, good := getInteger(env, args[2])
 	if !ok || !good || size < 0 {
 		return C.enif_make_badarg(env)
+	}
+	// A copy for nothing may be large.
+	switch c.refusal(size) {
+	case C.CHANNEL_BUSY:
+		return C.atoms.busy
+	case C.CHANNEL_CLOSED:
+		return makeError(env, C.atoms.closed)
 	}
 	message := C.channel_copy(args[1])
 	if message.env == nil {
@@ -119,7 +126,7 @@ func core_channel_forget_room(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM
 	if !ok || C.enif_is_ref(env, args[1]) == 0 {
 		return C.enif_make_badarg(env)
 	}
-	c.forget(args[1])
+	c.forget(env, args[1])
 	return C.atoms.ok
 }
 

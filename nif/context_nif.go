@@ -195,6 +195,30 @@ func core_context_acquire(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (r
 	}
 }
 
+// core_context_of_call(Call) is {ok, Context} for the context whose thread waits in a call of Python to Erlang, else none.
+//
+//export core_context_of_call
+func core_context_of_call(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
+	defer guard(env, &result)
+	id, ok := getInteger(env, arguments(argc, argv)[0])
+	if !ok || id < 0 {
+		return C.enif_make_badarg(env)
+	}
+	result = C.atoms.none
+	p := calls.Get(uint64(id))
+	if p == nil || p.waiter == nil {
+		return result
+	}
+	contexts.Range(func(_ uint64, c *pythonContext) bool {
+		if c.thread == nil || c.thread.identity.Load() != p.waiter.identity {
+			return true
+		}
+		result = makeOk(env, c.term(env))
+		return false
+	})
+	return result
+}
+
 //export core_context_info
 func core_context_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
 	defer guard(env, &result)

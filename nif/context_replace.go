@@ -61,4 +61,6 @@ func (c *pythonContext) abandon() {
 	C.task_pool_answer_for(key, C.atoms.context_replaced)
 	c.thread.waker.Wake()
 	c.thread.interrupt(c.runs)
+	// The thread may have been woken for a message of a channel.
+	wakeOthers()
 }

@@ -13,6 +13,9 @@
     NIF(context_call, 8, 0)                                                                        \
     NIF(context_cast, 8, 0)                                                                        \
     NIF(context_info, 1, 0)                                                                        \
+    NIF(context_of_call, 1, 0)                                                                     \
+    NIF(dup_fd, 1, 0)                                                                              \
+    NIF(close_fd, 1, 0)                                                                            \
     NIF(task_cancel, 1, 0)                                                                         \
     NIF(memory_info, 0, 0)                                                                         \
     NIF(task_interrupt, 1, 0)                                                                      \

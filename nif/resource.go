@@ -65,7 +65,7 @@ func core_resource_gone(kind C.int, handle C.uint64_t) {
 		}
 	case C.RESOURCE_CHANNEL:
 		if c := channels.Remove(uint64(handle)); c != nil {
-			c.free()
+			c.dispose()
 		}
 	}
 }

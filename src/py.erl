@@ -466,8 +466,14 @@ stream_target(Other) ->
 
 stream_context() ->
     case get(?KEY) of
-        Call when is_integer(Call) -> Call;
-        _ -> context(own)
+        Call when is_integer(Call) ->
+            case py_nif:context_of_call(Call) of
+                {ok, Context} -> {Context, Call};
+                %% A thread of Python's own waits, a loop, or nobody.
+                none -> context(own)
+            end;
+        _ ->
+            context(own)
     end.
 
 merge(Keywords, More) when map_size(More) =:= 0 -> Keywords;

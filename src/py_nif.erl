@@ -8,7 +8,8 @@
 
 -export([priv_dir/0]).
 -export([runtime_start/1, runtime_stop/0, runtime_info/0, log_receiver/1]).
--export([context_lookup/0, context_acquire/1, context_call/8, context_cast/8, context_info/1]).
+-export([context_lookup/0, context_acquire/1, context_call/8, context_cast/8, context_info/1, context_of_call/1]).
+-export([dup_fd/1, close_fd/1]).
 -export([memory_info/0]).
 -export([task_interrupt/1, context_interrupt/1, context_replace/1]).
 -export([task_cancel/1]).
@@ -121,6 +122,18 @@ context_cast(_Context, _Reference, _Kind, _Module, _Function, _Arguments, _Keywo
 %% @private What a context does.
 -spec context_info(context()) -> {ok, map()} | {error, closed}.
 context_info(_Context) -> ?NOT_LOADED.
+
+%% @private The context whose thread waits in a call of Python.
+-spec context_of_call(call()) -> {ok, context()} | none.
+context_of_call(_Call) -> ?NOT_LOADED.
+
+%% @private Another descriptor of the same open file.
+-spec dup_fd(fd()) -> {ok, fd()} | {error, inet:posix()}.
+dup_fd(_Fd) -> ?NOT_LOADED.
+
+%% @private Closes a descriptor that is the caller's own.
+-spec close_fd(fd()) -> ok | {error, inet:posix()}.
+close_fd(_Fd) -> ?NOT_LOADED.
 
 %% @private Memory of Python and of the core.
 -spec memory_info() -> map().

@@ -30,6 +30,8 @@
 -define(PYTHON, 'erlang._reactor_context').
 -define(OPTIONS, [setup_code, factory, max_connections]).
 -define(TIMEOUT, 60000).
+%% Milliseconds for a loop that ends to answer what it was asked.
+-define(GRACE, 1000).
 -define(CALL, 0).
 -define(TRACEBACK, 1).
 
@@ -40,7 +42,9 @@
     total = 0 :: non_neg_integer(),
     refused = 0 :: non_neg_integer(),
     %% Calls that wait for Python.
-    pending = #{} :: #{reference() => {handoff | stats, gen_server:from()}}
+    pending = #{} :: #{reference() => {{handoff, py_nif:fd()} | stats, gen_server:from()}},
+    %% Of the application, with which the connections end.
+    application :: reference()
 }).
 
 %% @private The one of handoff/2.
@@ -84,20 +88,31 @@ handoff(Descriptor, ClientInfo) ->
 
 %% @doc Hands a descriptor over to a reactor context, which makes a protocol for it and tells it ClientInfo.
 %%
-%% Python gets a duplicate. A number stays the caller's, who closes what it belongs to when this returns; a TCP, UDP or
+%% The context is one of this node. Python gets a duplicate. A number stays the caller's, who closes what it belongs to when this returns; a TCP, UDP or
 %% Unix domain socket of `gen_tcp', `gen_udp' or `socket' is closed here after `ok', and is the caller's still after an
 %% error. It must be passive, with nothing read ahead. To ClientInfo, whose keys are strs in Python, `addr', `port' and
 %% `type' of the other side are added for sockets, unless they are in it.
 %%
-%% `{error, Reason}': Python's exception as for tasks (`OSError' for a number that is no open descriptor), `full' when
-%% there are `max_connections', `closed' when the context ends, `{not_a_descriptor, Term}' for a socket without one.
+%% `{error, Reason}': Python's exception as for tasks, `full' when there are `max_connections', `closed' when the context
+%% ends, `ebadf' for a number that is no open descriptor, `{not_a_descriptor, Term}' for a socket without one.
 -spec handoff(gen_server:server_ref(), descriptor(), map()) -> ok | {error, term()}.
 handoff(_Context, _Descriptor, ClientInfo) when not is_map(ClientInfo) ->
     error({bad_argument, client_info, ClientInfo});
-handoff(Context, Fd, ClientInfo) when is_integer(Fd), Fd >= 0 ->
-    case call(Context, {handoff, Fd, readable(ClientInfo)}) of
-        {ok, _} -> ok;
-        {error, Reason} -> {error, Reason}
+handoff(Context, Fd, ClientInfo) when is_integer(Fd), Fd >= 0, Fd =< 16#7fffffff ->
+    %% Here, while the number certainly means what the caller means by it.
+    case py_nif:dup_fd(Fd) of
+        {ok, Duplicate} ->
+            case call(local(Context), {handoff, Duplicate, readable(ClientInfo)}) of
+                {ok, _} ->
+                    ok;
+                {error, not_asked} ->
+                    _ = py_nif:close_fd(Duplicate),
+                    {error, closed};
+                {error, Reason} ->
+                    {error, Reason}
+            end;
+        {error, Reason} ->
+            {error, Reason}
     end;
 handoff(Context, Socket, ClientInfo) ->
     case py_reactor_socket:descriptor(Socket) of
@@ -109,6 +124,17 @@ handoff(Context, Socket, ClientInfo) ->
         {error, Reason} ->
             {error, Reason}
     end.
+
+%% A number means something else in another VM.
+local(Pid) when is_pid(Pid), node(Pid) =:= node() -> Pid;
+local({Name, Node}) when is_atom(Name), Node =:= node() -> Name;
+local(Name) when is_atom(Name) -> Name;
+local({global, Name} = Context) -> local_or(global:whereis_name(Name), Context);
+local({via, Module, Name} = Context) -> local_or(Module:whereis_name(Name), Context);
+local(Other) -> error({bad_argument, context, Other}).
+
+local_or(undefined, Context) -> Context;
+local_or(Pid, _Context) -> local(Pid).
 
 %% Addresses as Erlang has them are texts for Python.
 readable(#{addr := Address} = ClientInfo) -> ClientInfo#{addr := py_reactor_socket:address(Address)};
@@ -126,21 +152,23 @@ readable(ClientInfo) -> ClientInfo.
     }
     | {error, term()}.
 stats(Context) ->
-    call(Context, stats).
+    case call(Context, stats) of
+        {error, not_asked} -> {error, closed};
+        Result -> Result
+    end.
 
 %% @doc The event loop of a reactor context, for {@link py_event_loop:info/1}.
 -spec loop(gen_server:server_ref()) -> py_nif:event_loop().
 loop(Context) ->
     gen_server:call(Context, loop).
 
+%% `not_asked': the process was gone before. One that dies later has the descriptor, and gives it up if it can.
 call(Context, Request) ->
     try
         gen_server:call(Context, Request, infinity)
     catch
-        exit:{Reason, {gen_server, call, _}} when
-            Reason =:= noproc; Reason =:= normal; Reason =:= shutdown; Reason =:= killed
-        ->
-            {error, closed}
+        exit:{noproc, {gen_server, call, _}} -> {error, not_asked};
+        exit:{_, {gen_server, call, _}} -> {error, closed}
     end.
 
 default() ->
@@ -154,7 +182,7 @@ default() ->
                 {error, already_present} -> restart_default();
                 {error, Reason} -> error(Reason)
             catch
-                exit:{noproc, _} -> error({not_started, erlang_python})
+                exit:_ -> error({not_started, erlang_python})
             end;
         Pid ->
             Pid
@@ -163,9 +191,13 @@ default() ->
 %% It was stopped.
 restart_default() ->
     case supervisor:restart_child(erlang_python_sup, ?MODULE) of
-        {ok, Pid} -> Pid;
-        {error, running} -> whereis(?MODULE);
-        {error, Reason} -> error(Reason)
+        {ok, Pid} ->
+            Pid;
+        {error, Reason} when Reason =:= running; Reason =:= restarting ->
+            timer:sleep(10),
+            default();
+        {error, Reason} ->
+            error(Reason)
     end.
 
 %%% gen_server: owns the loop
@@ -174,13 +206,14 @@ restart_default() ->
 -spec init({term(), options()}) -> {ok, #state{}} | {stop, term()}.
 init({Id, Options}) ->
     process_flag(trap_exit, true),
+    Application = erlang:monitor(process, erlang_python_sup),
     {Module, Name} = maps:get(factory, Options, {none, none}),
     case py_event_loop:new_loop() of
         {ok, Loop} ->
             ok = destroy_after(self(), Loop),
             case start(Loop, [maps:get(setup_code, Options, none), Module, Name]) of
                 {ok, _} ->
-                    {ok, #state{id = Id, loop = Loop, limit = limit(Options)}};
+                    {ok, #state{id = Id, loop = Loop, limit = limit(Options), application = Application}};
                 {error, Reason} ->
                     ok = py_nif:event_loop_destroy(Loop),
                     {stop, Reason}
@@ -208,7 +241,7 @@ limit(_) -> none.
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {noreply, #state{}} | {reply, term(), #state{}}.
 handle_call({handoff, Fd, ClientInfo}, From, State) ->
-    ask({handoff, From}, hand_over, [Fd, ClientInfo, State#state.limit], State);
+    ask({{handoff, Fd}, From}, hand_over, [Fd, ClientInfo, State#state.limit], State);
 handle_call(stats, From, State) ->
     ask({stats, From}, count, [], State);
 handle_call(loop, _From, #state{loop = Loop} = State) ->
@@ -233,21 +266,21 @@ handle_info({event_loop_ended, Loop}, #state{loop = Loop, id = Id} = State) ->
     ?LOG_ERROR("the event loop of the reactor context ~tp was taken apart by Python code", [Id]),
     _ = py_nif:context_cast(any, make_ref(), ?CALL, ?PYTHON, close_orphans, [], #{}, ?TRACEBACK),
     {stop, event_loop_ended, State};
+handle_info({'DOWN', Application, process, _, _}, #state{application = Application} = State) ->
+    {stop, {shutdown, {not_started, erlang_python}}, State};
 handle_info({'EXIT', _Pid, Reason}, State) ->
     %% Of who started it otherwise than a supervisor.
     {stop, Reason, State};
 handle_info(_Message, State) ->
     {noreply, State}.
 
-answer(handoff, {ok, none}, From, #state{refused = Refused} = State) ->
-    gen_server:reply(From, {error, full}),
-    State#state{refused = Refused + 1};
-answer(handoff, {ok, Fd}, From, #state{total = Total} = State) ->
+answer({handoff, Fd}, {ok, none}, From, State) ->
+    refuse(Fd, full, From, State);
+answer({handoff, Fd}, {ok, Fd}, From, #state{total = Total} = State) ->
     gen_server:reply(From, {ok, Fd}),
     State#state{total = Total + 1};
-answer(handoff, {error, Reason}, From, #state{refused = Refused} = State) ->
-    gen_server:reply(From, {error, Reason}),
-    State#state{refused = Refused + 1};
+answer({handoff, Fd}, {error, Reason}, From, State) ->
+    refuse(Fd, Reason, From, State);
 answer(stats, {ok, Connections}, From, #state{id = Id, limit = Limit, total = Total, refused = Refused} = State) ->
     Most =
         case Limit of
@@ -262,6 +295,12 @@ answer(stats, {error, Reason}, From, State) ->
     gen_server:reply(From, {error, Reason}),
     State.
 
+%% Python has not taken the descriptor.
+refuse(Fd, Reason, From, #state{refused = Refused} = State) ->
+    _ = py_nif:close_fd(Fd),
+    gen_server:reply(From, {error, Reason}),
+    State#state{refused = Refused + 1}.
+
 %% @private
 -spec handle_cast(term(), State) -> {noreply, State}.
 handle_cast(_Message, State) ->
@@ -269,6 +308,19 @@ handle_cast(_Message, State) ->
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{loop = Loop, pending = Pending}) ->
-    [gen_server:reply(From, {error, closed}) || {_, From} <- maps:values(Pending)],
-    py_nif:event_loop_destroy(Loop).
+terminate(_Reason, #state{loop = Loop, pending = Pending} = State) ->
+    ok = py_nif:event_loop_destroy(Loop),
+    %% What was queued is answered now; what Python has taken its loop closes.
+    _ = maps:fold(
+        fun(Reference, {Kind, From}, Last) ->
+            receive
+                {async_result, Reference, Result} -> answer(Kind, Result, From, Last)
+            after ?GRACE ->
+                gen_server:reply(From, {error, closed}),
+                Last
+            end
+        end,
+        State,
+        Pending
+    ),
+    ok.

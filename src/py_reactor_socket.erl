@@ -36,9 +36,15 @@ peer_name(_) -> #{}.
 
 type_of(Socket) when is_port(Socket) ->
     case erlang:port_info(Socket, name) of
-        {name, "udp_inet"} -> #{type => udp};
-        {name, "tcp_inet"} -> #{type => tcp};
-        _ -> #{}
+        {name, Name} ->
+            case {catch inet:sockname(Socket), Name} of
+                {{ok, {local, _}}, _} -> #{type => unix};
+                {_, "udp_inet"} -> #{type => udp};
+                {_, "tcp_inet"} -> #{type => tcp};
+                _ -> #{}
+            end;
+        _ ->
+            #{}
     end;
 type_of({'$socket', _} = Socket) ->
     case {socket:getopt(Socket, {socket, domain}), socket:getopt(Socket, {socket, type})} of

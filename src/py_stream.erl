@@ -20,7 +20,7 @@
 %% `KeyboardInterrupt' in the Python code if it runs just then; `context' (not with event loops) default `own'.
 
 -type target() ::
-    {context, py_nif:context() | {py_nif:context(), py_nif:call()} | py_nif:call()}
+    {context, py_nif:context() | {py_nif:context(), py_nif:call()}}
     | {loop, py_nif:event_loop()}.
 %% Where a stream runs.
 
@@ -87,10 +87,11 @@ next(Reference, Timeout) when is_reference(Reference) ->
     receive
         {py_stream, Reference, Event} -> event(Reference, Event)
     after 0 ->
-        case py_stream_server:is_open(Reference) of
-            true -> wait(Reference, Timeout);
+        case py_stream_server:owner(Reference) of
+            {ok, Owner} when Owner =:= self() -> wait(Reference, Timeout);
+            {ok, Owner} -> error({not_owner, Reference, Owner});
             %% The last message of a stream is sent before it is closed.
-            false -> wait(Reference, 0)
+            none -> wait(Reference, 0)
         end
     end;
 next(Other, _Timeout) ->
@@ -100,9 +101,9 @@ wait(Reference, Timeout) ->
     receive
         {py_stream, Reference, Event} -> event(Reference, Event)
     after Timeout ->
-        case py_stream_server:is_open(Reference) of
-            true -> {error, timeout};
-            false -> next_of_closed(Reference)
+        case py_stream_server:owner(Reference) of
+            {ok, _} -> {error, timeout};
+            none -> next_of_closed(Reference)
         end
     end.
 

@@ -10,12 +10,15 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, new_table/0]).
--export([start/6, more/2, received/1, cancel/1, is_open/1]).
+-export([start/6, more/2, received/1, cancel/1, owner/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TABLE, ?MODULE).
 -define(PYTHON, 'erlang._streams').
 -define(CALL, 0).
+%% Milliseconds.
+-define(STOP_TIMEOUT, 1000).
+-define(RETRY, 10).
 
 -record(stream, {
     target :: py_stream:target(),
@@ -27,7 +30,9 @@
     %% The slice or task that runs, and how it is interrupted; `none' while the owner has not asked for more.
     running :: {reference(), py_nif:task_id() | none} | none,
     %% Cancelled: Python was told to send nothing more, and (`stopped') has answered.
-    cancelled = false :: false | stopping | stopped
+    cancelled = false :: false | stopping | stopped,
+    %% Who cancelled it is not the owner, who is to learn of it.
+    tell = false :: boolean()
 }).
 
 -record(state, {
@@ -43,7 +48,7 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc The table of open streams, `{Reference, Owner, HasWindow}'; it belongs to the caller.
+%% @doc The table of open streams, `{Reference, Owner, HasWindow, Target}'; it belongs to the caller.
 -spec new_table() -> ok.
 new_table() ->
     ?TABLE = ets:new(?TABLE, [named_table, public, {read_concurrency, true}]),
@@ -59,7 +64,10 @@ start(Target, Owner, Window, Flags, Entry, Arguments) ->
         {bad_target, {Kind, Value}} -> error({bad_argument, Kind, Value});
         Result -> Result
     catch
-        exit:{Reason, _} when Reason =:= noproc; Reason =:= shutdown -> error({not_started, erlang_python})
+        exit:{Reason, {gen_server, call, _}} when Reason =:= noproc; Reason =:= shutdown ->
+            error({not_started, erlang_python});
+        exit:{_, {gen_server, call, _}} ->
+            {error, closed}
     end.
 
 credit(infinity) -> none;
@@ -86,17 +94,24 @@ cancel(Reference) ->
     try
         gen_server:call(?MODULE, {cancel, Reference}, infinity)
     catch
-        %% The streams ended with the server.
-        exit:_ -> ok
+        %% The streams ended with the server; its successor need not tell of this one.
+        exit:_ -> forget(Reference)
     end.
 
-%% @doc False when all messages of a stream were sent.
--spec is_open(reference()) -> boolean().
-is_open(Reference) ->
-    try
-        ets:member(?TABLE, Reference)
+forget(Reference) ->
+    try ets:delete(?TABLE, Reference) of
+        true -> ok
     catch
-        error:badarg -> false
+        error:badarg -> ok
+    end.
+
+%% @doc Who gets the messages of a stream; `none' when all were sent.
+-spec owner(reference()) -> {ok, pid()} | none.
+owner(Reference) ->
+    try
+        {ok, ets:lookup_element(?TABLE, Reference, 2)}
+    catch
+        error:badarg -> none
     end.
 
 %%% gen_server
@@ -104,25 +119,41 @@ is_open(Reference) ->
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     process_flag(trap_exit, true),
-    end_all(),
-    {ok, #state{epoch = erlang:unique_integer([monotonic, positive])}}.
+    Epoch = epoch(),
+    ok = end_all(Epoch, [{Reference, Owner, Target} || {Reference, Owner, _, Target} <- ets:tab2list(?TABLE)]),
+    {ok, #state{epoch = Epoch}}.
 
-%% Tells the owners of all streams that theirs are lost.
-end_all() ->
-    lists:foreach(
-        fun({Reference, Owner, _Limited}) -> send_end(Reference, Owner, {error, closed}) end,
-        ets:tab2list(?TABLE)
-    ).
+%% Python takes streams of an earlier number for those of a server that is gone.
+epoch() ->
+    erlang:unique_integer([monotonic, positive]).
 
+%% Ends all streams of a server and tells their owners. Values that come after that would be taken for another stream's.
+end_all(_Epoch, []) ->
+    ok;
+end_all(Epoch, Streams) ->
+    Deadline = erlang:monotonic_time(millisecond) + ?STOP_TIMEOUT,
+    ok = await(submit({context, any}, stop_all, [Epoch], 0), Deadline),
+    [ok = send_end(Reference, Owner, {error, closed}) || {Reference, Owner, _} <- Streams],
+    Closing = [submit(Target, close, [Reference], 0) || {Reference, _, Target} <- Streams],
+    lists:foreach(fun(Submitted) -> await(Submitted, Deadline) end, Closing).
+
+await({ok, {Task, _}}, Deadline) ->
+    receive
+        {async_result, Task, _} -> ok
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) -> ok
+    end;
+await({error, _}, _Deadline) ->
+    ok.
+
+%% The table goes with the supervisor, which may have gone first.
 send_end(Reference, Owner, Message) ->
     Owner ! {py_stream, Reference, Message},
-    true = ets:delete(?TABLE, Reference),
-    ok.
+    forget(Reference).
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
 handle_call({start, Target, Owner, Credit, Flags, Entry, Arguments}, _From, State) ->
     Reference = make_ref(),
-    true = ets:insert(?TABLE, {Reference, Owner, Credit =/= none}),
+    true = ets:insert(?TABLE, {Reference, Owner, Credit =/= none, Target}),
     Stream = #stream{
         target = Target,
         owner = Owner,
@@ -142,8 +173,11 @@ handle_call({start, Target, Owner, Credit, Flags, Entry, Arguments}, _From, Stat
     end;
 handle_call({cancel, Reference}, From, #state{streams = Streams} = State) ->
     case Streams of
-        #{Reference := Stream} -> cancelled(Reference, Stream, From, State);
-        #{} -> {reply, ok, State}
+        #{Reference := #stream{owner = Owner} = Stream} ->
+            {Caller, _} = From,
+            cancelled(Reference, Stream#stream{tell = Caller =/= Owner}, From, State);
+        #{} ->
+            {reply, ok, State}
     end;
 handle_call(_Request, _From, State) ->
     {reply, {error, unknown_call}, State}.
@@ -186,19 +220,43 @@ handle_info({'DOWN', Monitor, process, _, _}, #state{owners = Owners, streams = 
         #{} ->
             {noreply, State}
     end;
+handle_info({stop, Reference, From}, #state{streams = Streams} = State) ->
+    case Streams of
+        #{Reference := Stream} ->
+            {noreply, stop(Reference, Stream, From, State)};
+        #{} ->
+            ok = reply(From),
+            {noreply, State}
+    end;
+handle_info({retry, Reference}, #state{streams = Streams} = State) ->
+    case Streams of
+        #{Reference := #stream{running = none, cancelled = false} = Stream} ->
+            {noreply, resume(Reference, Stream, State)};
+        #{Reference := #stream{target = {loop, _}, credit = Credit, cancelled = false} = Stream} when Credit > 0 ->
+            {noreply, grant(Reference, Stream, State)};
+        #{} ->
+            {noreply, State}
+    end;
 handle_info(_Message, State) ->
     {noreply, State}.
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, _State) ->
-    end_all().
+terminate(_Reason, #state{streams = Streams}) ->
+    end_all(epoch(), [
+        {Reference, Owner, Target}
+     || {Reference, #stream{owner = Owner, target = Target}} <- maps:to_list(Streams)
+    ]).
 
 %%% A slice and what follows it
 
 %% A context is asked for the next slice when there is credit for it, a loop is told of it at once.
 grant(Reference, #stream{target = {loop, Loop}, credit = Credit} = Stream, State) ->
-    _ = py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, ?PYTHON, add_credit, [Reference, Credit], #{}, 0),
-    put_stream(Reference, Stream#stream{credit = 0}, State);
+    case py_nif:event_loop_spawn_task(Loop, make_ref(), ?CALL, ?PYTHON, add_credit, [Reference, Credit], #{}, 0) of
+        {error, Reason} when Reason =:= busy; Reason =:= enomem ->
+            retry(Reference, Stream, State);
+        _ ->
+            put_stream(Reference, Stream#stream{credit = 0}, State)
+    end;
 grant(Reference, #stream{running = none, credit = Credit} = Stream, State) when Credit =/= 0 ->
     resume(Reference, Stream, State);
 grant(Reference, Stream, State) ->
@@ -208,10 +266,16 @@ resume(Reference, #stream{credit = Credit} = Stream, State) ->
     case submit(Stream#stream.target, resume, [Reference, Credit], Stream#stream.flags) of
         {ok, Running} ->
             put_running(Reference, Stream#stream{credit = spent(Credit)}, Running, State);
+        {error, Reason} when Reason =:= busy; Reason =:= enomem ->
+            retry(Reference, Stream, State);
         {error, Reason} ->
             _ = cast(discard, [Reference]),
             finish(Reference, Stream, {error, Reason}, State)
     end.
+
+retry(Reference, Stream, State) ->
+    _ = erlang:send_after(?RETRY, self(), {retry, Reference}),
+    put_stream(Reference, Stream, State).
 
 ran(Result, Reference, #stream{cancelled = false} = Stream, State) ->
     case Result of
@@ -235,12 +299,14 @@ ran(Result, Reference, #stream{cancelled = Cancelled} = Stream, State) ->
     _ = Cancelled =:= stopped andalso cast(discard, [Reference]),
     finish(Reference, Stream, none, State).
 
-finish(Reference, #stream{owner = Owner, monitor = Monitor}, Message, State) ->
+finish(Reference, #stream{owner = Owner, monitor = Monitor} = Stream, Message, State) ->
     true = erlang:demonitor(Monitor, [flush]),
-    case Message of
-        none -> true = ets:delete(?TABLE, Reference);
-        _ -> ok = send_end(Reference, Owner, Message)
-    end,
+    ok =
+        case {Message, Stream#stream.tell} of
+            {none, true} -> send_end(Reference, Owner, {error, cancelled});
+            {none, false} -> forget(Reference);
+            _ -> send_end(Reference, Owner, Message)
+        end,
     State#state{
         streams = maps:remove(Reference, State#state.streams),
         owners = maps:remove(Monitor, State#state.owners)
@@ -250,25 +316,38 @@ finish(Reference, #stream{owner = Owner, monitor = Monitor}, Message, State) ->
 
 %% One that does not run is closed where it ran, and sends nothing any more; else Python is told not to send, and closes
 %% it when the slice comes to its end.
+cancelled(_Reference, #stream{cancelled = stopped}, _From, State) ->
+    {reply, ok, State};
+cancelled(_Reference, #stream{cancelled = stopping}, none, State) ->
+    {reply, ok, State};
 cancelled(Reference, #stream{running = none} = Stream, _From, State) ->
     _ = submit_cast(Stream#stream.target, close, [Reference]),
     {reply, ok, finish(Reference, Stream, none, State)};
-cancelled(Reference, #stream{running = {Task, Id}, flags = Flags} = Stream, From, #state{tasks = Tasks} = State) ->
-    ok = end_task(Stream#stream.target, Task, Id, Flags),
+cancelled(Reference, #stream{cancelled = Before, running = {Task, Id}, flags = Flags} = Stream, From, State) ->
+    %% Once: cleaning up must not be interrupted.
+    _ = Before =:= false andalso end_task(Stream#stream.target, Task, Id, Flags),
+    {noreply, stop(Reference, Stream#stream{cancelled = stopping}, From, State)}.
+
+stop(Reference, Stream, From, #state{tasks = Tasks} = State) ->
     case submit({context, any}, stop, [State#state.epoch, Reference], 0) of
         {ok, {Stop, _}} ->
-            Stopping = put_stream(Reference, Stream#stream{cancelled = stopping}, State),
-            {noreply, Stopping#state{tasks = Tasks#{Stop => {stop, Reference, From}}}};
+            put_stream(Reference, Stream, State#state{tasks = Tasks#{Stop => {stop, Reference, From}}});
+        {error, Reason} when Reason =:= busy; Reason =:= enomem ->
+            _ = erlang:send_after(?RETRY, self(), {stop, Reference, From}),
+            put_stream(Reference, Stream, State);
         {error, _} ->
             %% Python is ending, and the stream's slice with it.
-            {reply, ok, put_stream(Reference, Stream#stream{cancelled = stopped}, State)}
+            ok = reply(From),
+            put_stream(Reference, Stream#stream{cancelled = stopped}, State)
     end.
 
 %% The thread of the stream may have ended before it was stopped or after, or not at all yet.
 stopped(Reference, #state{streams = Streams} = State) ->
     case Streams of
-        #{Reference := Stream} ->
-            put_stream(Reference, Stream#stream{cancelled = stopped}, State);
+        #{Reference := #stream{owner = Owner, tell = Tell} = Stream} ->
+            %% Nothing more is sent, though the thread may take its time to notice.
+            _ = Tell andalso send_end(Reference, Owner, {error, cancelled}),
+            put_stream(Reference, Stream#stream{cancelled = stopped, tell = false}, State);
         #{} ->
             _ = cast(discard, [Reference]),
             State

@@ -11,12 +11,13 @@
 all() ->
     [
         iterate, iterate_async, request_and_response, types,
-        try_receive, timeouts, close_ends_receivers, closed_is_drained, owner, collected,
-        busy, larger_than_the_limit, send_waits, send_waits_in_order, send_gives_up, close_ends_senders,
+        try_receive, timeouts, close_ends_receivers, closed_is_drained, owner, collected, dies_with_its_senders,
+        many_messages_are_freed,
+        busy, larger_than_the_limit, send_waits, send_waits_in_order, giving_up_makes_room, send_gives_up, close_ends_senders,
         info, bad_arguments,
         many_to_many, workers, contexts_and_loops_share,
         giving_up_loses_nothing, woken_and_cancelled, interrupted, timeout_of_the_call,
-        receiver_is_replaced, loop_is_restarted, stuck_loop_is_restarted, application_stops, callback_server_dies,
+        receiver_is_replaced, loop_is_restarted, stuck_loop_is_restarted, closed_loops, application_stops, callback_server_dies,
         python_sends, python_closes, python_to_python, a_flood_lets_others_run,
         inside_a_callback, byte_channels, large_messages
     ].
@@ -30,6 +31,20 @@ init_per_testcase(_Case, Config) ->
 
 end_per_testcase(_Case, _Config) ->
     ok = test_support:stop().
+
+%% For the sanitizers: what touches the memory of messages, in a VM whose application runs.
+run_cases() ->
+    {ok, _} = py:eval(<<"__import__('sys').path.insert(0, folder)">>, #{folder => <<"test/py_channel_SUITE_data">>}),
+    [
+        ok = test_support:in_process(fun() -> _ = ?MODULE:Case([]), ok end)
+     || Case <- [
+            types, closed_is_drained, close_ends_receivers, collected, send_waits, send_gives_up, close_ends_senders,
+            many_to_many, workers, giving_up_loses_nothing, woken_and_cancelled, interrupted, timeout_of_the_call,
+            loop_is_restarted, stuck_loop_is_restarted, python_sends, python_closes, python_to_python, byte_channels,
+            large_messages
+        ]
+    ],
+    ok.
 
 new() -> new(#{}).
 
@@ -209,6 +224,31 @@ collected(_) ->
     ],
     test_support:eventually(fun() -> erlang:memory(binary) < Before + 20000000 end).
 
+%% The owner dies together with processes that wait for room, and with them the last reference: who closes the channel
+%% then must not meet what its destructor frees.
+dies_with_its_senders(_) ->
+    [
+        begin
+            {Owner, Monitor} = spawn_monitor(fun() ->
+                Channel = new(#{max_size => 10}),
+                ok = py_channel:send(Channel, <<"0123456789">>),
+                [spawn_link(fun() -> py_channel:send(Channel, N, infinity) end) || N <- lists:seq(1, 20)],
+                receive after 1 -> exit(kill_them_all) end
+            end),
+            receive {'DOWN', Monitor, process, Owner, _} -> ok end
+        end
+     || _ <- lists:seq(1, 300)
+    ].
+
+%% Freed by a thread of its own, since a destructor runs on a scheduler.
+many_messages_are_freed(_) ->
+    Before = erlang:memory(binary),
+    test_support:in_process(fun() ->
+        Channel = new(#{owner => none}),
+        [ok = py_channel:send(Channel, binary:copy(<<"x">>, 1000)) || _ <- lists:seq(1, 100000)]
+    end),
+    test_support:eventually(fun() -> erlang:memory(binary) < Before + 10000000 end).
+
 %%% Back-pressure
 
 busy(_) ->
@@ -261,6 +301,20 @@ send_waits_in_order(_) ->
     {ok, Rest} = call(many_receives, [Channel, 5]),
     ?assertEqual(5, length(Rest)),
     [receive {sent, N} -> ok after 5000 -> error(timeout) end || N <- [3, 4, 5]].
+
+%% A large one that waits first and gives up leaves the room to the small one behind it.
+giving_up_makes_room(_) ->
+    Channel = new(#{max_size => 200}),
+    Self = self(),
+    send_all(Channel, [binary:copy(<<"x">>, 60), binary:copy(<<"x">>, 60)]),
+    _ = spawn_link(fun() -> Self ! {large, py_channel:send(Channel, binary:copy(<<"y">>, 180), 300)} end),
+    timer:sleep(50),
+    _ = spawn_link(fun() -> Self ! {small, py_channel:send(Channel, binary:copy(<<"z">>, 80), 5000)} end),
+    timer:sleep(50),
+    {ok, _} = call(one, [Channel]),
+    receive {large, Large} -> busy = Large after 5000 -> error(timeout) end,
+    {Elapsed, ok} = test_support:milliseconds(fun() -> receive {small, Small} -> Small after 5000 -> error(timeout) end end),
+    ?assert(Elapsed < 2000).
 
 send_gives_up(_) ->
     Channel = new(#{max_size => 10}),
@@ -466,6 +520,22 @@ application_stops(_) ->
     {error, closed} = py_channel:send(Channel, 1),
     ok = test_support:start(),
     test_support:eventually(fun() -> py:eval(<<"channel_outcomes">>) =:= {ok, [<<"ChannelClosed">>]} end).
+
+%% Coroutines of a loop that is closed took the wake-ups for all messages; threads that wait for one message each get them.
+closed_loops(_) ->
+    [
+        begin
+            Channel = new(),
+            {ok, _} = call(wait_on_a_loop, [Channel, 4, Kind]),
+            receivers(Channel, 4),
+            Blocked = [async(outcome, [Channel]) || _ <- lists:seq(1, 4)],
+            receivers(Channel, 8),
+            send_all(Channel, [1, 2, 3, 4]),
+            {ok, _} = call(close_the_loop, []),
+            ?assertEqual([{ok, N} || N <- [1, 2, 3, 4]], lists:sort([result(B) || B <- Blocked]))
+        end
+     || Kind <- [<<"erlang">>, <<"stock">>]
+    ].
 
 %% Receivers wait for no process.
 callback_server_dies(_) ->

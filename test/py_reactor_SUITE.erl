@@ -13,6 +13,7 @@ all() ->
         echo, number, socket_module, inet_backend, unix_socket, udp, pipe,
         client_info, bad_arguments, bad_descriptors, errors_are_of_one_connection,
         factories, setup_code, default_context,
+        number_is_used_again, empty_datagrams, tasks_are_cancelled,
         large, many, limit, http,
         erlang_answers, loop_serves_tasks,
         stop_closes, owner_dies, killed, application_stops, loop_is_taken_apart,
@@ -27,6 +28,8 @@ init_per_testcase(_Case, Config) ->
     Config.
 
 end_per_testcase(_Case, _Config) ->
+    %% Contexts end with the application, and are linked to this process.
+    process_flag(trap_exit, true),
     ok = test_support:stop().
 
 context(Factory) -> context(Factory, #{}).
@@ -122,7 +125,7 @@ unix_socket(Config) ->
         {ok, Listen} = gen_tcp:listen(0, [local, {ifaddr, {local, Path}}, binary, {active, false}]),
         {ok, Client} = gen_tcp:connect({local, Path}, 0, [local, binary, {active, false}]),
         {ok, Server} = gen_tcp:accept(Listen),
-        ok = py_reactor_context:handoff(Context, Server, #{type => unix, x => 7}),
+        ok = py_reactor_context:handoff(Context, Server, #{x => 7}),
         says(Client, <<"x">>, <<"unix  None 7">>),
         ok = gen_tcp:close(Listen)
     after
@@ -189,9 +192,12 @@ bad_arguments(_) ->
 
 bad_descriptors(_) ->
     Context = context('Echo'),
-    {error, {'OSError', _}} = py_reactor_context:handoff(Context, 99999, #{}),
+    {error, ebadf} = py_reactor_context:handoff(Context, 99999, #{}),
     {error, {not_a_descriptor, me}} = py_reactor_context:handoff(Context, me, #{}),
     {error, {not_a_descriptor, -1}} = py_reactor_context:handoff(Context, -1, #{}),
+    ?assertError({bad_argument, context, 1}, py_reactor_context:handoff(1, 0, #{})),
+    ?assertError({bad_argument, context, _}, py_reactor_context:handoff({name, 'other@node'}, 0, #{})),
+    {error, closed} = py_reactor_context:handoff(no_such_context, 0, #{}),
     {_, Server} = pair(),
     ok = gen_tcp:close(Server),
     {error, einval} = py_reactor_context:handoff(Context, Server, #{}),
@@ -201,7 +207,7 @@ bad_descriptors(_) ->
     {error, _} = py_reactor_context:handoff(Context, number_of("/etc/passwd"), #{}),
     ok = file:close(File),
     Before = descriptors(),
-    #{connections := 0, total := 0, refused := 2} = py_reactor_context:stats(Context).
+    #{connections := 0, total := 0, refused := 1} = py_reactor_context:stats(Context).
 
 descriptors() ->
     {ok, Names} = file:list_dir("/proc/self/fd"),
@@ -260,6 +266,55 @@ default_context(_) ->
     ok = py_reactor_context:handoff(Server2, #{}),
     says(Client2, <<"a">>, <<"a">>),
     ok = py:exec(<<"erlang.reactor._default_factory = None">>).
+
+%% What the number means when it is handed over counts, also when its owner is gone before Python gets to it.
+number_is_used_again(_) ->
+    Context = context('Echo'),
+    ok = py:exec(<<"def reactor_block():\n    import time\n    time.sleep(0.3)\n">>),
+    _ = py_event_loop:create_task_on(py_reactor_context:loop(Context), '__main__', reactor_block, [], #{}, 0),
+    {Client, Server} = pair(),
+    {ok, Fd} = inet:getfd(Server),
+    Self = self(),
+    Holder = spawn(fun() ->
+        receive go -> ok end,
+        Self ! {handing, self()},
+        py_reactor_context:handoff(Context, Server, #{})
+    end),
+    ok = gen_tcp:controlling_process(Server, Holder),
+    Holder ! go,
+    receive {handing, Holder} -> ok end,
+    timer:sleep(50),
+    ok = test_support:kill(Holder),
+    Others = [begin {ok, Other} = gen_udp:open(0, []), Other end || _ <- lists:seq(1, 10)],
+    ?assert(lists:member({ok, Fd}, [inet:getfd(Other) || Other <- Others])),
+    says(Client, <<"hello">>, <<"hello">>),
+    [{ok, _} = inet:port(Other) || Other <- Others].
+
+empty_datagrams(_) ->
+    Context = context('Echo'),
+    {ok, Client} = gen_udp:open(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+    {ok, Server} = gen_udp:open(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+    {ok, ClientPort} = inet:port(Client),
+    {ok, ServerPort} = inet:port(Server),
+    ok = gen_udp:connect(Server, {127, 0, 0, 1}, ClientPort),
+    ok = py_reactor_context:handoff(Context, Server, #{}),
+    ok = gen_udp:send(Client, {127, 0, 0, 1}, ServerPort, <<>>),
+    ok = gen_udp:send(Client, {127, 0, 0, 1}, ServerPort, <<"after">>),
+    {ok, {_, _, <<"after">>}} = gen_udp:recv(Client, 0, 5000),
+    1 = connections(Context).
+
+tasks_are_cancelled(_) ->
+    Context = context('Echo'),
+    Client = connected(Context),
+    ok = py:exec(<<
+        "def reactor_cancel_all():\n"
+        "    import asyncio\n"
+        "    [t.cancel() for t in asyncio.all_tasks()]\n"
+    >>),
+    _ = py_event_loop:create_task_on(py_reactor_context:loop(Context), '__main__', reactor_cancel_all, [], #{}, 0),
+    says(Client, <<"a">>, <<"a">>),
+    ok = py_reactor_context:stop(Context),
+    closed(Client).
 
 large(_) ->
     Context = context('Echo'),
@@ -374,8 +429,13 @@ application_stops(_) ->
     {Client, Server} = pair(),
     ok = py_reactor_context:handoff(Server, #{}),
     says(Client, <<"a">>, <<"a">>),
+    process_flag(trap_exit, true),
+    Context = context('Echo'),
+    Own = connected(Context),
     ok = test_support:stop(),
     closed(Client),
+    closed(Own),
+    receive {'EXIT', Context, {shutdown, {not_started, erlang_python}}} -> ok after 5000 -> error(timeout) end,
     {_, Server2} = pair(),
     ?assertError({not_started, erlang_python}, py_reactor_context:handoff(Server2, #{})),
     ok = test_support:start(),

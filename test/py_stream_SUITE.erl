@@ -14,9 +14,9 @@ all() ->
         messages, error_messages, bad_arguments, not_started,
         next, next_timeout, window, window_in_a_slice, million,
         cancel, cancel_while_it_blocks, cancel_before_it_begins, cancel_with_interrupt, cancel_twice, failure_after_cancel,
-        owner_dies, another_owner,
+        owner_dies, another_owner, another_cancels, cancel_and_die,
         others_get_their_turn, one_thread, on_behalf_of_the_owner, many_at_once,
-        inside_a_callback, calls_erlang,
+        inside_a_callback, outlives_the_callback, calls_erlang,
         on_a_loop, loop_window, loop_cancel, loop_owner_dies, loop_serves_others, loop_errors, pool,
         context_replaced, loop_restarted, server_dies, application_stops
     ].
@@ -41,6 +41,18 @@ end_per_testcase(_Case, Config) ->
         none -> ok;
         Counts -> {fail, {open_streams, Counts}}
     end.
+
+%% For the sanitizers, in a VM whose application runs.
+run_cases() ->
+    {ok, _} = py:eval(<<"__import__('sys').path.insert(0, folder)">>, #{folder => <<"test/py_stream_SUITE_data">>}),
+    [
+        ok = test_support:in_process(fun() -> _ = ?MODULE:Case([]), ok end)
+     || Case <- [
+            lists, messages, error_messages, window, cancel, cancel_while_it_blocks, cancel_with_interrupt, owner_dies,
+            on_behalf_of_the_owner, many_at_once, inside_a_callback, on_a_loop, loop_window, loop_cancel
+        ]
+    ],
+    ok.
 
 %% Once nothing is under way any more.
 open() ->
@@ -332,6 +344,44 @@ another_owner(_) ->
     _ = start(forever, [], #{owner => Dead}),
     closed().
 
+%% An owner that waits learns of it, whatever its thread does; nobody else may take its values.
+another_cancels(_) ->
+    Self = self(),
+    [
+        begin
+            Owner = spawn_link(fun() ->
+                {ok, Stream} = Start(),
+                Self ! {stream, Stream},
+                {ok, _} = py:stream_next(Stream),
+                Self ! first,
+                Self ! {ended, (fun Next() -> case py:stream_next(Stream) of {ok, _} -> Next(); End -> End end end)()}
+            end),
+            Stream = receive {stream, S} -> S end,
+            receive first -> ok end,
+            ?assertError({not_owner, Stream, Owner}, py:stream_next(Stream)),
+            ok = py:stream_cancel(Stream),
+            receive {ended, End} -> {error, cancelled} = End after 5000 -> error(timeout) end
+        end
+     || Start <- [
+            fun() -> py:stream_start(?CODE, forever, [], #{window => 3}) end,
+            fun() -> py:stream_start(?CODE, forever, [0.001]) end,
+            fun() -> py:stream_start(?CODE, sleeps, [1]) end,
+            fun() -> py_event_loop:stream_start(?CODE, ticks, [100000, 0.01]) end
+        ]
+    ].
+
+%% Cleaning up is not cancelled a second time.
+cancel_and_die(_) ->
+    _ = events(),
+    Owner = spawn(fun() ->
+        {ok, Stream} = py_event_loop:stream_start(?CODE, slow_to_close, []),
+        {ok, _} = py:stream_next(Stream),
+        ok = py:stream_cancel(Stream)
+    end),
+    Monitor = monitor(process, Owner),
+    receive {'DOWN', Monitor, _, _, normal} -> ok end,
+    test_support:eventually(fun() -> lists:member(<<"cleaned up">>, events()) end).
+
 %%% Threads
 
 others_get_their_turn(_) ->
@@ -349,7 +399,9 @@ on_behalf_of_the_owner(_) ->
     Self = self(),
     [Self, Self, Self] = [Pid || {Pid, _} <- take(3, start(who, []))],
     {ok, Stream} = py_event_loop:stream_start(?CODE, who_async, []),
-    [Self, Self, Self] = take(3, Stream).
+    [Self, Self, Self] = take(3, Stream),
+    {ok, Plain} = py_event_loop:stream_start(?CODE, who, []),
+    [Self, Self, Self] = [Pid || {Pid, _} <- take(3, Plain)].
 
 many_at_once(_) ->
     Streams = [start(fibonacci, [20], #{window => 3}) || _ <- lists:seq(1, 200)],
@@ -366,6 +418,23 @@ inside_a_callback(_) ->
         [Values, Whole]
     end),
     {ok, [[0, 1, 1, 2], [0, 1, 1, 2]]} = py:call(?CODE, streams_within, [4]).
+
+%% A stream that a callback started goes on when the callback is over, on the same thread.
+outlives_the_callback(_) ->
+    Self = self(),
+    ok = py:register_function(stream_of, fun([_]) ->
+        {ok, Stream} = py:stream_start(?CODE, who, [], #{window => 1, owner => Self}),
+        Self ! {stream, Stream},
+        timer:sleep(50),
+        none
+    end),
+    {ok, none} = py:call(?CODE, streams_within, [4]),
+    Stream = receive {stream, S} -> S end,
+    ?assertMatch([{Self, T}, {Self, T}, {Self, T}], take(3, Stream)),
+    %% One whose call nobody waits in has a thread of its process's.
+    {ok, none} = py_event_loop:run(?CODE, streams_within_async, [4]),
+    Second = receive {stream, S2} -> S2 end,
+    ?assertMatch([{Self, T}, {Self, T}, {Self, T}], take(3, Second)).
 
 calls_erlang(_) ->
     ok = py:register_function(stream_double, fun([X]) -> 2 * X end),
@@ -468,12 +537,16 @@ server_dies(_) ->
     ok = test_support:kill(whereis(py_stream_server)),
     [?assertMatch({_, {error, closed}}, collect(Stream)) || Stream <- Streams],
     test_support:eventually(fun() -> whereis(py_stream_server) =/= undefined end),
-    %% The next stream finds those of the dead server.
-    {[0, 1], done} = collect(start(fibonacci, [2])),
-    closed().
+    %% Its successor has them closed.
+    closed(),
+    timer:sleep(50),
+    [] = test_support:mailbox(),
+    {[0, 1], done} = collect(start(fibonacci, [2])).
 
 application_stops(_) ->
     Streams = [start(forever, [], #{window => 3}), start(forever, [0.001]), loop_start(ticks, [100000, 0.001], #{})],
     [{ok, 0} = py:stream_next(Stream) || Stream <- Streams],
     ok = test_support:stop(),
-    [?assertMatch({_, {error, closed}}, collect(Stream)) || Stream <- Streams].
+    [?assertMatch({_, {error, closed}}, collect(Stream)) || Stream <- Streams],
+    timer:sleep(50),
+    [] = test_support:mailbox().

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
+from collections.abc import Callable
 
 import _erlang
 
 from ._loop import ErlangEventLoop
 
-__all__ = ["close_loop", "finish", "loop_of", "open_loop"]
+__all__ = ["at_finish", "close_loop", "finish", "loop_of", "open_loop"]
 
 _GRACE_SECONDS = 5.0
 _START_SECONDS = 5.0
@@ -22,6 +24,9 @@ _START_SECONDS = 5.0
 
 _loops: dict[int, ErlangEventLoop] = {}
 _changed = threading.Condition()
+_endings: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Callable[[], object]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def loop_of(handle: int) -> ErlangEventLoop:
@@ -43,9 +48,16 @@ def open_loop(handle: int) -> tuple[_erlang.Selector, ErlangEventLoop]:
     return selector, loop
 
 
+def at_finish(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Have a function called, inside the loop, before what is left of a loop of ours is cancelled."""
+    _endings.setdefault(loop, []).append(function)
+
+
 def finish(loop: ErlangEventLoop) -> None:
     """Cancel what is left and let it clean up, as :func:`asyncio.run` does."""
     _left(loop)
+    if loop in _endings:
+        loop.run_until_complete(_call_all(_endings.pop(loop)))
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -53,6 +65,11 @@ def finish(loop: ErlangEventLoop) -> None:
         # A task may refuse to end; the thread must not wait for it for ever.
         loop.run_until_complete(asyncio.wait(tasks, timeout=_GRACE_SECONDS))
     loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _call_all(functions: list[Callable[[], object]]) -> None:
+    for function in functions:
+        function()
 
 
 def close_loop(handle: int, loop: ErlangEventLoop) -> None:

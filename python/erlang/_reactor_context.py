@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import _erlang
 
-from . import reactor
+from . import _driver, reactor
 
 __all__ = ("close_orphans", "count", "hand_over", "start")
-
-_serving: set[asyncio.Task[None]] = set()
 
 
 def start(setup_code: str | None, module: str | None, factory: str | None) -> None:
@@ -23,31 +20,19 @@ def start(setup_code: str | None, module: str | None, factory: str | None) -> No
         exec(compile(setup_code, "<erlang>", "exec"), vars(__main__))
     if module is not None and factory is not None:
         reactor.set_protocol_factory(_erlang.resolve(module, factory))
-    task = asyncio.get_running_loop().create_task(_serve(), name="py_reactor_context")
-    _serving.add(task)
-    task.add_done_callback(_serving.discard)
-
-
-async def _serve() -> None:
-    """Wait for the end of the loop, which cancels its tasks, and close what is open then."""
     loop = asyncio.get_running_loop()
-    try:
-        await loop.create_future()
-    finally:
-        reactor.close_connections_of(loop)
+    _driver.at_finish(loop, lambda: reactor.close_connections_of(loop))
 
 
 def hand_over(fd: int, client_info: dict[str, Any], limit: int | None) -> int | None:
-    """Take over a duplicate of a descriptor; its number, None when there are ``limit`` connections already."""
+    """Take over a descriptor; its number, None when there are ``limit`` connections already.
+
+    It is the caller's still after None or an exception.
+    """
     if limit is not None and count() >= limit:
         return None
-    duplicate = os.dup(fd)
-    try:
-        reactor.init_connection(duplicate, client_info)
-    except BaseException:
-        os.close(duplicate)
-        raise
-    return duplicate
+    reactor.init_connection(fd, client_info)
+    return fd
 
 
 def count() -> int:

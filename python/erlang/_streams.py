@@ -32,6 +32,7 @@ __all__ = (
     "start_call",
     "start_expression",
     "stop",
+    "stop_all",
 )
 
 _TAG = Atom("py_stream")
@@ -148,18 +149,23 @@ async def collect_async(
 # ---- On a context
 
 
-def _renew(epoch: int) -> None:
-    """Forget the streams of earlier servers."""
+def stop_all(epoch: int) -> None:
+    """Keep the streams of earlier servers from sending; their servers or successors have them closed.
+
+    Those that were stopped before are of threads that did not come to it, and are forgotten.
+    """
     global _epoch
     if epoch > _epoch:
         _epoch = epoch
-        for orphan in list(_streams):
-            discard(orphan)
+        for reference, orphan in list(_streams.items()):
+            if orphan.stopped:
+                _streams.pop(reference, None)
+            orphan.stop()
 
 
 def _open(epoch: int, reference: Ref, owner: Pid, credit: int | None) -> _Stream:
     """A new stream; one that was stopped already if its server is gone or :func:`stop` came first."""
-    _renew(epoch)
+    stop_all(epoch)
     stream = _Stream(reference, owner, credit)
     if epoch < _epoch:
         stream.stop()
@@ -246,7 +252,7 @@ def stop(epoch: int, reference: Ref) -> None:
 
     The thread closes the iterator when it notices; :func:`discard` must follow when it has ended.
     """
-    _renew(epoch)
+    stop_all(epoch)
     stream = _streams.get(reference)
     if stream is None:
         stream = _streams.setdefault(reference, _Stream(reference, None, None))
@@ -288,6 +294,8 @@ async def drive(
     _erlang.process_variable.set(owner)
     iterator: Any = None
     try:
+        # The first step of a task counts as its submitter's, which is the server.
+        await asyncio.sleep(0)
         value = _erlang.act_for(owner, _call, module, function, arguments, keywords)
         if isinstance(value, Awaitable):
             value = await value

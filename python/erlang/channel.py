@@ -39,14 +39,20 @@ class Channel:
 
     _raw = False
 
-    __slots__ = ("_handle", "_streak", "ref")
+    # The reference keeps the channel that the handle names.
+    __slots__ = ("_handle", "_ref", "_streak")
 
     def __init__(self, ref: Ref | Channel) -> None:
         require_vm("erlang.channel.Channel")
-        self.ref: Ref = ref.ref if isinstance(ref, Channel) else ref
-        """The reference, for Erlang; it keeps the channel."""
-        self._handle: int = _erlang.channel_handle(self.ref)
+        own: Ref = ref.ref if isinstance(ref, Channel) else ref
+        self._handle: int = _erlang.channel_handle(own)
+        self._ref = own
         self._streak = 0
+
+    @property
+    def ref(self) -> Ref:
+        """The reference, for Erlang."""
+        return self._ref
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message. Blocks the thread, without the GIL, until there is one.
@@ -69,20 +75,22 @@ class Channel:
         if self._streak >= _STREAK:
             self._streak = 0
             await asyncio.sleep(0)
-        while True:
-            message = _erlang.channel_take(self._handle, self._raw, _NOTHING)
-            if message is not _NOTHING:
-                return message
-            self._streak = 0
-            waiting = _erlang.channel_wait_async(self._handle)
-            if waiting is None:
-                continue
-            future, call = waiting
-            try:
-                await future
-            except BaseException:
+        call = 0
+        try:
+            while True:
+                message = _erlang.channel_take(self._handle, self._raw, _NOTHING)
+                if message is not _NOTHING:
+                    return message
+                self._streak = 0
+                waiting = _erlang.channel_wait_async(self._handle)
+                if waiting is not None:
+                    future, call = waiting
+                    await future
+        except BaseException:
+            # It may have been woken, and another one must look then.
+            if call:
                 _erlang.channel_forget(self._handle, call)
-                raise
+            raise
 
     def send(self, message: Any) -> bool:
         """Queue a message for whoever receives from this channel; False when it is full, ChannelClosed when closed."""

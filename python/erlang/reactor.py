@@ -84,7 +84,7 @@ class Protocol:
         """Called first, with what Erlang says of the descriptor; it has been set to non-blocking."""
 
     def data_received(self, data: bytes) -> str:
-        """Called with what was read; the result is one of :data:`ACTIONS`."""
+        """Called with what was read, of a datagram socket one datagram; the result is one of :data:`ACTIONS`."""
         return "continue"
 
     def eof_received(self) -> str:
@@ -107,24 +107,20 @@ class Protocol:
         """Up to ``size`` bytes; none when nothing is there, at the end, and after an error."""
         try:
             return os.read(self.fd, size)
-        except (BlockingIOError, InterruptedError):
-            return b""
-        except OSError:
-            self._broken()
+        except OSError as error:
+            self._failed(error)
             return b""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write as much as the descriptor takes now; the number of bytes, 0 after an error, which closes it."""
         try:
             return os.write(self.fd, data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError:
-            self._broken()
+        except OSError as error:
+            self._failed(error)
             return 0
 
     def signal_write_ready(self) -> bool:
-        """After ``"async_pending"``: have :meth:`write_ready` called. Any thread may call this; False when closed."""
+        """Have :meth:`write_ready` called, say after ``"async_pending"``. Any thread may call this; False when closed."""
         connection = _connections.get(self.fd)
         return (
             connection is not None
@@ -132,9 +128,9 @@ class Protocol:
             and connection.signal_write_ready()
         )
 
-    def _broken(self) -> None:
+    def _failed(self, error: OSError) -> None:
         connection = _connections.get(self.fd)
-        if connection is not None and connection.protocol is self:
+        if connection is not None and connection.protocol is self and connection.is_fatal(error):
             connection.broken = True
 
 
@@ -147,6 +143,7 @@ class _Connection:
         self.protocol = protocol
         self.broken = False
         self._watched: str | None = None
+        self._datagrams = _has_datagrams(fd)
 
     def open(self, client_info: dict[str, Any]) -> None:
         self.protocol.fd = self.fd
@@ -194,15 +191,21 @@ class _Connection:
         elif what == "write":
             self.loop.add_writer(self.fd, self._writable)
 
+    def is_fatal(self, error: OSError) -> bool:
+        """Whether an error is the end of the connection."""
+        if isinstance(error, BlockingIOError | InterruptedError):
+            return False
+        # Of one datagram that nobody wanted.
+        return not (self._datagrams and isinstance(error, ConnectionRefusedError))
+
     def _readable(self) -> None:
         try:
             data = os.read(self.fd, _READ_SIZE)
-        except (BlockingIOError, InterruptedError):
+        except OSError as error:
+            if self.is_fatal(error):
+                self.close()
             return
-        except OSError:
-            self.close()
-            return
-        if data:
+        if data or self._datagrams:
             self._call("read", self.protocol.data_received, data)
         else:
             self._call("read", self.protocol.eof_received)
@@ -221,16 +224,15 @@ class _Connection:
                     method = self.protocol.write_ready
                     action = method()
             watch = _next(action, waiting, method)
+            if self.broken or watch == "close":
+                self.close()
+            elif not self.protocol.closed:
+                self._watch(watch)
         except BaseException as error:
             self.close()
             if isinstance(error, SystemExit | KeyboardInterrupt):
                 raise
             self._report(f"{method.__qualname__}()", error)
-            return
-        if self.broken or watch == "close":
-            self.close()
-        elif not self.protocol.closed:
-            self._watch(watch)
 
     def signal_write_ready(self) -> bool:
         try:
@@ -240,7 +242,7 @@ class _Connection:
         return True
 
     def _signalled(self) -> None:
-        if self._watched is None and not self.protocol.closed:
+        if self._watched != "write" and not self.protocol.closed:
             self._call("write", self.protocol.write_ready)
 
     def close(self) -> None:
@@ -248,7 +250,8 @@ class _Connection:
             return
         try:
             self.protocol.connection_lost()
-        except Exception as error:
+        except BaseException as error:
+            # Also SystemExit: others that are to be closed must be.
             self._report("connection_lost()", error)
         finally:
             _close_descriptor(self.fd)
@@ -269,6 +272,17 @@ def _next(action: str, waiting: str, method: Callable[..., str]) -> str | None:
     raise ValueError(
         f"{method.__qualname__}() returned {action!r}, which is none of {', '.join(ACTIONS)}"
     )
+
+
+def _has_datagrams(fd: int) -> bool:
+    try:
+        end = socket.socket(fileno=fd)
+    except OSError:
+        return False
+    try:
+        return end.type == socket.SOCK_DGRAM
+    finally:
+        end.detach()
 
 
 def _close_descriptor(fd: int) -> None:
@@ -353,7 +367,7 @@ def close_connection(fd: int) -> bool:
 
 
 def signal_write_ready(fd: int) -> bool:
-    """After ``"async_pending"``: have the protocol's ``write_ready()`` called. Any thread may call this.
+    """Have the protocol's ``write_ready()`` called, say after ``"async_pending"``. Any thread may call this.
 
     False when the descriptor has no protocol. :meth:`Protocol.signal_write_ready` cannot mean another connection that
     has got the same number since.

@@ -96,6 +96,29 @@ async def two_wait_one_is_cancelled(ref, tell):
     return await asyncio.wait_for(second, 5)
 
 
+_held = []
+
+
+def wait_on_a_loop(ref, count, kind):
+    """Leaves that many coroutines waiting on a loop that does not run any more."""
+    loop = erlang.new_event_loop() if kind == "erlang" else asyncio.SelectorEventLoop()
+
+    async def start():
+        _held.extend(asyncio.ensure_future(Channel(ref).async_receive()) for _ in range(count))
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(start())
+    _held.append(loop)
+
+
+def close_the_loop():
+    loop = _held.pop()
+    for task in _held:
+        task._log_destroy_pending = False
+    loop.close()
+    _held.clear()
+
+
 def sends(ref, messages):
     channel = Channel(ref)
     return [channel.send(message) for message in messages]

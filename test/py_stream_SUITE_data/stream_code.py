@@ -124,6 +124,20 @@ async def never_waits():
         events.append("closed")
 
 
+async def slow_to_close():
+    try:
+        while True:
+            yield 1
+            await asyncio.sleep(0.01)
+    finally:
+        await asyncio.sleep(0.1)
+        events.append("cleaned up")
+
+
+async def streams_within_async(n):
+    return await erlang.async_call("stream_of", n)
+
+
 async def ticks_fail(n):
     for x in range(n):
         yield x
@@ -137,8 +151,8 @@ async def later(n):
 
 async def who_async():
     for _ in range(3):
-        await asyncio.sleep(0)
         yield erlang.self()
+        await asyncio.sleep(0)
 
 
 class Countdown:
