@@ -20,7 +20,9 @@ main() ->
     ),
     #{connections := Open, total := Total} = py_reactor_context:stats(Context),
     io:format("~b connection open, ~b in all~n", [Open, Total]),
-    ok = py_reactor_context:stop(Context).
+    ok = py_reactor_context:stop(Context),
+    {error, closed} = gen_tcp:recv(Client, 0, 5000),
+    ok.
 
 %% Listens on a port (0: one that is free); in a shell, `reactor_echo:start(9999)', then `nc 127.0.0.1 9999'.
 -spec start(inet:port_number()) -> {ok, inet:port_number(), pid()}.

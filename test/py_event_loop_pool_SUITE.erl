@@ -176,7 +176,7 @@ documented_stats(_Config) ->
 same_calls_as_the_loop(_Config) ->
     Internal = [{start_link, 0}, {init, 1}, {handle_call, 3}, {handle_cast, 2}, {terminate, 2}, {module_info, 0},
         {module_info, 1}, {run_on, 5}, {create_task_on, 6}, {spawn_task_on, 5}, {task_flags, 1}, {new_loop, 0},
-        {ended, 1}, {handle_info, 2}],
+        {ended, 1}, {handle_info, 2}, {stream_on, 5}, {stream_start_on, 5}],
     Calls = py_event_loop:module_info(exports) -- Internal,
     ?assert(lists:member({info, 1}, Calls)),
     ?assertEqual([], Calls -- py_event_loop_pool:module_info(exports)),
