@@ -88,10 +88,10 @@ handoff(Descriptor, ClientInfo) ->
 
 %% @doc Hands a descriptor over to a reactor context, which makes a protocol for it and tells it ClientInfo.
 %%
-%% The context is one of this node. Python gets a duplicate. A number stays the caller's, who closes what it belongs to when this returns; a TCP, UDP or
-%% Unix domain socket of `gen_tcp', `gen_udp' or `socket' is closed here after `ok', and is the caller's still after an
-%% error. It must be passive, with nothing read ahead. To ClientInfo, whose keys are strs in Python, `addr', `port' and
-%% `type' of the other side are added for sockets, unless they are in it.
+%% The context is one of this node. Python gets a duplicate. A number stays the caller's, who closes what it belongs to
+%% when this returns; a TCP, UDP or Unix domain socket of `gen_tcp', `gen_udp' or `socket' is closed here after `ok', and
+%% is the caller's still after an error. It must be passive, with nothing read ahead. To ClientInfo, whose keys are strs
+%% in Python, `addr', `port' and `type' of the other side are added for sockets, unless they are in it.
 %%
 %% `{error, Reason}': Python's exception as for tasks, `full' when there are `max_connections', `closed' when the context
 %% ends, `ebadf' for a number that is no open descriptor, `{not_a_descriptor, Term}' for a socket without one.
@@ -99,10 +99,11 @@ handoff(Descriptor, ClientInfo) ->
 handoff(_Context, _Descriptor, ClientInfo) when not is_map(ClientInfo) ->
     error({bad_argument, client_info, ClientInfo});
 handoff(Context, Fd, ClientInfo) when is_integer(Fd), Fd >= 0, Fd =< 16#7fffffff ->
+    Server = local(Context),
     %% Here, while the number certainly means what the caller means by it.
     case py_nif:dup_fd(Fd) of
         {ok, Duplicate} ->
-            case call(local(Context), {handoff, Duplicate, readable(ClientInfo)}) of
+            case call(Server, {handoff, Duplicate, readable(ClientInfo)}) of
                 {ok, _} ->
                     ok;
                 {error, not_asked} ->

@@ -264,7 +264,8 @@ def close(reference: Ref) -> None:
     stream = _streams.get(reference)
     if stream is not None:
         discard(reference)
-        _erlang.act_for(stream.owner, _close, stream.iterator)
+        if stream.iterator is not None:
+            _erlang.act_for(stream.owner, _close, stream.iterator)
 
 
 def discard(reference: Ref) -> None:
