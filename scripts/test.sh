@@ -13,6 +13,7 @@ total_passed=0
 total_failed=0
 total_skipped=0
 summary=()
+failures=()
 
 # suite <name> <counter> <command...>: runs the command, then `counter <log>`, which prints `passed failed skipped`.
 suite() {
@@ -35,6 +36,24 @@ suite() {
     total_skipped=$((total_skipped + skipped))
     summary+=("$(printf '%-16s %6d passed %4d failed %4d skipped %5d s' \
         "$name" "$passed" "$failed" "$skipped" $((SECONDS - started)))")
+    if [ "$failed" -gt 0 ]; then
+        failures+=("$(printf '==== failed in %s\n%s' "$name" "$(failures_in "$name" "$logs/$name.log")")")
+    fi
+}
+
+# failures_in <suite> <log>: what failed and why, or else the log's end; at most 60 lines. They are printed again at the
+# very end, since that is what is left where a long log is kept in part.
+failures_in() {
+    local plain
+    plain=$(mktemp)
+    sed 's/\x1b\[[0-9;]*m//g' "$2" >"$plain"
+    case $1 in
+        common-test) grep -A 15 'SUITE ==> .*FAILED' "$plain" ;;
+        pytest) sed -n '/ short test summary info /,$p' "$plain" ;;
+        go-test) grep -A 15 -e '--- FAIL: ' "$plain" ;;
+        conformance) grep -E '^(FAIL|ERROR): ' "$plain" ;;
+    esac | cut -c 1-300 | head -n 60 | grep . || tail -n 20 "$plain" | cut -c 1-300
+    rm -f "$plain"
 }
 
 # sum <extended pattern with one number in it> <file>: the sum of that number over all matches.
@@ -114,6 +133,7 @@ suite dialyzer count_one rebar3 dialyzer
 suite as-dependency count_one sh scripts/as-dependency.sh
 
 echo
+[ ${#failures[@]} -eq 0 ] || printf '%s\n\n' "${failures[@]}"
 printf '%s\n' "${summary[@]}"
 echo "$total_passed passed, $total_failed failed, $total_skipped skipped" | tee "$logs/total"
 [ "$total_failed" -eq 0 ] && [ "$total_passed" -gt 0 ]
