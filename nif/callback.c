@@ -464,11 +464,16 @@ PyObject *callback_resolve(task *t) {
     Py_RETURN_NONE;
 }
 
+/* Destroyed with its destructor: the handle of an answer that a loop dropped, say when it was
+ * closed. A receiver of a channel may have been woken by it, and another one must look then. */
+static void answer_dropped(PyObject *capsule) { core_wake_others(); }
+
 static PyObject *callback_set_future(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "a future, a bool and a value are expected");
+    if (count != 4 || !PyCapsule_CheckExact(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "a future, a bool, a value and a capsule are expected");
         return NULL;
     }
+    PyCapsule_SetDestructor(args[3], NULL);
     return set_future(args[0], args[1] == Py_True, args[2]);
 }
 
@@ -485,14 +490,18 @@ void callback_resolve_threadsafe(void *thread_state, void *object, int status, E
     bool failed;
     PyObject *value = answer_object(status, env, term, &failed);
     PyObject *loop = value != NULL ? PyObject_CallMethod(future, "get_loop", NULL) : NULL;
-    PyObject *handle = loop != NULL ? PyObject_CallMethod(loop, "call_soon_threadsafe", "OOOO",
-                                                          callback_state_get()->set_future, future,
-                                                          failed ? Py_True : Py_False, value)
-                                    : NULL;
+    callback_state *state = callback_state_get();
+    PyObject *capsule = loop != NULL ? PyCapsule_New(state, NULL, answer_dropped) : NULL;
+    PyObject *handle =
+        capsule != NULL
+            ? PyObject_CallMethod(loop, "call_soon_threadsafe", "OOOOO", state->set_future, future,
+                                  failed ? Py_True : Py_False, value, capsule)
+            : NULL;
     /* A loop that is closed has nobody left who waits. */
-    bool lost = handle == NULL;
+    bool lost = capsule == NULL;
     PyErr_Clear();
     Py_XDECREF(handle);
+    Py_XDECREF(capsule);
     Py_XDECREF(loop);
     Py_XDECREF(value);
     Py_DECREF(future);

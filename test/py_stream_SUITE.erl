@@ -132,7 +132,7 @@ list_errors(_) ->
 
 list_timeout(_) ->
     {error, timeout} = py:stream(?CODE, forever, [], #{}, #{timeout => 50, interrupt => true}),
-    {error, timeout} = py:stream(?CODE, sleeps, [0.2], #{}, 50),
+    {error, timeout} = py:stream(?CODE, sleeps, [2], #{}, 50),
     closed(),
     [] = test_support:mailbox().
 
@@ -209,7 +209,7 @@ next(_) ->
     done = py:stream_next(make_ref()).
 
 next_timeout(_) ->
-    Stream = start(sleeps, [0.2]),
+    Stream = start(sleeps, [1]),
     {ok, 1} = py:stream_next(Stream, 5000),
     {error, timeout} = py:stream_next(Stream, 10),
     {ok, 2} = py:stream_next(Stream, 5000),
@@ -265,7 +265,7 @@ cancel(_) ->
     ].
 
 cancel_while_it_blocks(_) ->
-    Stream = start(sleeps, [0.5]),
+    Stream = start(sleeps, [2]),
     {ok, 1} = py:stream_next(Stream),
     ok = py:stream_cancel(Stream),
     [] = test_support:mailbox(),
@@ -276,7 +276,7 @@ cancel_while_it_blocks(_) ->
 cancel_before_it_begins(_) ->
     _ = events(),
     Busy = py:context(),
-    spawn(fun() -> py:call(Busy, time, sleep, [0.3]) end),
+    spawn(fun() -> py:call(Busy, time, sleep, [1]) end),
     timer:sleep(50),
     Stream = start(sleeps, [0]),
     ok = py:stream_cancel(Stream),
@@ -513,7 +513,7 @@ pool(_) ->
 %%% What goes wrong around them
 
 context_replaced(_) ->
-    Stream = start(sleeps, [0.5]),
+    Stream = start(sleeps, [2]),
     {ok, 1} = py:stream_next(Stream),
     ok = py:replace(py:context()),
     {error, context_replaced} = py:stream_next(Stream, 5000),
