@@ -58,6 +58,9 @@ void convert_set_atom_limit(unsigned long limit);
  * MemoryError. Thread-safe. */
 void convert_set_size_limit(size_t limit);
 
+/* The atom that None becomes: `none` unless this was called. */
+void convert_set_none(ERL_NIF_TERM atom);
+
 /* Once per interpreter, after python_types_setup(). Returns false with an exception set. */
 bool convert_setup(python_state *state);
 

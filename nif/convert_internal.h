@@ -13,6 +13,9 @@ typedef struct convert_atoms {
 
 extern convert_atoms special_atoms;
 
+/* The atom that Python's None becomes. */
+ERL_NIF_TERM none_atom(void);
+
 /* ---- convert_stack.c ---- */
 
 /*

@@ -102,7 +102,7 @@ size_t packed_from_object(PyObject *object, unsigned char *to, size_t room) {
         return overflow == 0 ? put_word(PACKED_INTEGER, &integer, to, room) : 0;
     }
     if (object == Py_None) {
-        return put_atom(special_atoms.none, to, room);
+        return put_atom(none_atom(), to, room);
     }
     if (type == &PyBool_Type) {
         return put_atom(object == Py_True ? special_atoms.true_atom : special_atoms.false_atom, to,

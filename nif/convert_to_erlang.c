@@ -59,6 +59,15 @@ static _Atomic size_t size_limit = SIZE_MAX;
 
 void convert_set_size_limit(size_t limit) { atomic_store(&size_limit, limit); }
 
+static _Atomic ERL_NIF_TERM configured_none;
+
+void convert_set_none(ERL_NIF_TERM atom) { atomic_store(&configured_none, atom); }
+
+ERL_NIF_TERM none_atom(void) {
+    ERL_NIF_TERM atom = atomic_load_explicit(&configured_none, memory_order_relaxed);
+    return atom != 0 ? atom : special_atoms.none;
+}
+
 bool builder_weigh(term_builder *builder, size_t bytes) {
     builder->weight += bytes;
     size_t limit = atomic_load_explicit(&size_limit, memory_order_relaxed);
@@ -339,7 +348,7 @@ bool build_term(term_builder *builder, PyObject *object, ERL_NIF_TERM *term) {
         return build_float(builder, PyFloat_AS_DOUBLE(object), term);
     }
     if (object == Py_None || type == &PyBool_Type) {
-        *term = object == Py_None   ? special_atoms.none
+        *term = object == Py_None   ? none_atom()
                 : object == Py_True ? special_atoms.true_atom
                                     : special_atoms.false_atom;
         builder->weight += sizeof(ERL_NIF_TERM);

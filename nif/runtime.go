@@ -65,6 +65,7 @@ type configuration struct {
 	memoryLimit        int64 // bytes, 0 for none
 	maxTermBytes       int64
 	loopLimit          int
+	noneAtom           C.ERL_NIF_TERM // what None becomes
 }
 
 var python pythonRuntime
@@ -95,6 +96,9 @@ func readConfiguration(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (config configurat
 	config.memoryLimit = number("memory_limit")
 	config.maxTermBytes = number("max_term_bytes")
 	config.loopLimit = int(number("loop_limit"))
+	noneAtom, isThere := mapValue(env, term, "none_atom")
+	config.noneAtom = noneAtom
+	ok = ok && isThere && C.enif_is_atom(env, noneAtom) != 0
 	if config.executable == "" {
 		config.executable = C.ERLANG_PYTHON_EXECUTABLE
 	}
@@ -250,6 +254,7 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 	C.sandbox_set_policy(C.uint(config.sandboxDenied))
 	setMemoryLimit(config.memoryLimit)
 	C.convert_set_size_limit(C.size_t(config.maxTermBytes))
+	C.convert_set_none(config.noneAtom)
 	loopLimit.Store(int64(config.loopLimit))
 	if reason := p.setPaths(config.paths); reason != "" {
 		return reason

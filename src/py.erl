@@ -296,7 +296,7 @@ configure_output(To) when To =:= group_leader; To =:= vm ->
 configure_output(Other) ->
     error({bad_argument, output, Other}).
 
-done({ok, none}) -> ok;
+done({ok, _None}) -> ok;
 done({error, Reason}) -> {error, Reason}.
 
 %% @doc Raises `KeyboardInterrupt' in the Python code that the context runs now; the caller of that code gets
@@ -392,7 +392,7 @@ memory() ->
 -spec activate_venv(file:filename_all()) -> ok | {error, error_reason()}.
 activate_venv(Path) ->
     case call('erlang._info', activate_venv, [unicode:characters_to_binary(filename:absname(Path))]) of
-        {ok, none} -> ok;
+        {ok, _None} -> ok;
         {error, Reason} -> {error, Reason}
     end.
 

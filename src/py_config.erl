@@ -23,7 +23,8 @@
     sandbox := non_neg_integer(),
     memory_limit := non_neg_integer(),
     max_term_bytes := pos_integer(),
-    loop_limit := pos_integer()
+    loop_limit := pos_integer(),
+    none_atom := none | nil | undefined
 }.
 
 %% Of address space; only what is used takes memory. CPython's limits on recursion are chosen for 8 MiB, but nested
@@ -48,7 +49,8 @@ defaults() ->
         sandbox => #{},
         python_memory_limit => infinity,
         max_term_bytes => 1024 * 1024 * 1024,
-        event_loop_limit => 4096
+        event_loop_limit => 4096,
+        none_atom => none
     }.
 
 %% @doc The checked environment of the application.
@@ -71,7 +73,8 @@ read() ->
             sandbox => py_sandbox:denied(maps:get(sandbox, Values)),
             memory_limit => maps:get(python_memory_limit, Values),
             max_term_bytes => maps:get(max_term_bytes, Values),
-            loop_limit => maps:get(event_loop_limit, Values)
+            loop_limit => maps:get(event_loop_limit, Values),
+            none_atom => maps:get(none_atom, Values)
         }}
     catch
         throw:{bad_config, _, _, _} = Reason -> {error, Reason}
@@ -109,6 +112,8 @@ check(max_new_atoms = Key, Value) -> bad(Key, Value, "a non-negative integer");
 check(python_memory_limit, infinity) -> 0;
 check(python_memory_limit, Value) when is_integer(Value), Value >= 16 * 1024 * 1024 -> Value;
 check(python_memory_limit = Key, Value) -> bad(Key, Value, "a number of bytes, at least 16777216, or infinity");
+check(none_atom, Value) when Value =:= none; Value =:= nil; Value =:= undefined -> Value;
+check(none_atom = Key, Value) -> bad(Key, Value, "none, nil or undefined");
 check(sandbox = Key, Value) -> py_sandbox:valid(Value) orelse bad(Key, Value, py_sandbox:expected()), Value;
 check(_, Value) when is_integer(Value), Value > 0 -> Value;
 check(Key, Value) -> bad(Key, Value, "a positive integer").

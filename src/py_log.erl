@@ -19,7 +19,7 @@ init([]) ->
     {ok, no_state}.
 
 %% @doc Writes a text to the group leader of a process, or of the caller if that process is gone.
--spec put_chars(pid() | none, unicode:chardata()) -> ok.
+-spec put_chars(pid() | atom(), unicode:chardata()) -> ok.
 put_chars(Process, Text) ->
     %% A group leader that is gone is no reason for Python to fail.
     _ = catch io:put_chars(group_leader_of(Process), Text),
@@ -80,7 +80,7 @@ metadata(Process, #{<<"file">> := File, <<"line">> := Line, <<"time">> := Time} 
         python_function => maps:get(<<"python_function">>, Metadata),
         python_thread => maps:get(<<"python_thread">>, Metadata)
     },
-    case Process of
-        none -> Standard;
-        Pid -> Standard#{pid => Pid}
+    case is_pid(Process) of
+        true -> Standard#{pid => Process};
+        false -> Standard
     end.

@@ -275,7 +275,7 @@ handle_info({'EXIT', _Pid, Reason}, State) ->
 handle_info(_Message, State) ->
     {noreply, State}.
 
-answer({handoff, Fd}, {ok, none}, From, State) ->
+answer({handoff, Fd}, {ok, false}, From, State) ->
     refuse(Fd, full, From, State);
 answer({handoff, Fd}, {ok, Fd}, From, #state{total = Total} = State) ->
     gen_server:reply(From, {ok, Fd}),

@@ -138,6 +138,7 @@ bad_configuration(_Config) ->
         {python_memory_limit, [0, 16777215, unlimited]},
         {max_term_bytes, [0, infinity]},
         {event_loop_limit, [0, many]},
+        {none_atom, [null, "nil", <<"nil">>, 0]},
         {sandbox, [[], #{fork => maybe_}, #{no_such_rule => deny}, deny]}
     ],
     %% A new key needs a line above.
@@ -172,6 +173,7 @@ good_configuration(Config) ->
         {python_memory_limit, 1 bsl 40},
         {max_term_bytes, 1 bsl 40},
         {event_loop_limit, 100},
+        {none_atom, none},
         {venv, undefined},
         {python_executable, undefined}
     ]),

@@ -24,13 +24,13 @@ def start(setup_code: str | None, module: str | None, factory: str | None) -> No
     _driver.at_finish(loop, lambda: reactor.close_connections_of(loop))
 
 
-def hand_over(fd: int, client_info: dict[str, Any], limit: int | None) -> int | None:
-    """Take over a descriptor; its number, None when there are ``limit`` connections already.
+def hand_over(fd: int, client_info: dict[str, Any], limit: int | None) -> int | bool:
+    """Take over a descriptor; its number, False when there are ``limit`` connections already.
 
-    It is the caller's still after None or an exception.
+    It is the caller's still after False or an exception.
     """
     if limit is not None and count() >= limit:
-        return None
+        return False
     reactor.init_connection(fd, client_info)
     return fd
 
