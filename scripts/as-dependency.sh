@@ -1,9 +1,6 @@
 #!/bin/sh
 # Uses this project as its users do: a fresh rebar3 application in an empty folder with it as the only dependency, from
 # git by a file:// address. Runs the main job in that application, then in a release of it.
-#
-# The dependency is a repository of the tracked files, as they are in the working tree: a file that somebody forgot to
-# add is missing, a change that is not committed yet counts.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 
@@ -15,15 +12,8 @@ keep() {
 }
 trap keep EXIT
 
-# `safe.directory`: continuous integration often runs as another user than the one who cloned.
-git_here() { git -c safe.directory='*' -c user.name=as-dependency -c user.email=as-dependency@localhost "$@"; }
-mkdir "$folder/erlang_python"
-(cd "$root" && git_here ls-files -z | xargs -0 sh -c 'for f; do [ ! -e "$f" ] || echo "$f"; done' sh) >"$folder/files"
-tar -C "$root" -cf - -T "$folder/files" | tar -C "$folder/erlang_python" -xf -
-git_here init -q -b main "$folder/erlang_python"
-git_here -C "$folder/erlang_python" add -A
-git_here -C "$folder/erlang_python" commit -q -m "The tracked files"
-echo "application: $folder/app, dependency: $(wc -l <"$folder/files") files of $root"
+files=$(sh "$root/scripts/tracked-files.sh" "$folder/erlang_python")
+echo "application: $folder/app, dependency: $files files of $root"
 
 mkdir -p "$folder/app/src"
 cd "$folder/app"

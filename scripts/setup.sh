@@ -134,6 +134,7 @@ check_erlang
 if [ "$purpose" != run ]; then
     has git || lacks git
     has openssl || lacks openssl
+    has mix || lacks elixir
 fi
 [ -n "$missing" ] || exit 0
 

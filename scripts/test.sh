@@ -34,7 +34,7 @@ suite() {
     total_passed=$((total_passed + passed))
     total_failed=$((total_failed + failed))
     total_skipped=$((total_skipped + skipped))
-    summary+=("$(printf '%-16s %6d passed %4d failed %4d skipped %5d s' \
+    summary+=("$(printf '%-18s %6d passed %4d failed %4d skipped %5d s' \
         "$name" "$passed" "$failed" "$skipped" $((SECONDS - started)))")
     if [ "$failed" -gt 0 ]; then
         failures+=("$(printf '==== failed in %s\n%s' "$name" "$(failures_in "$name" "$logs/$name.log")")")
@@ -131,6 +131,7 @@ suite conformance count_total bash scripts/conformance.sh
 suite xref count_one rebar3 xref
 suite dialyzer count_one rebar3 dialyzer
 suite as-dependency count_one sh scripts/as-dependency.sh
+suite as-mix-dependency count_one sh scripts/as-mix-dependency.sh
 
 echo
 [ ${#failures[@]} -eq 0 ] || printf '%s\n\n' "${failures[@]}"
