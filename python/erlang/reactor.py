@@ -25,6 +25,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+try:
+    from _erlang import socket_recv as _receive
+    from _erlang import socket_send as _send
+except ImportError:  # outside the VM
+    _receive = _send = None
+
 __all__ = (
     "ACTIONS",
     "Protocol",
@@ -75,6 +81,7 @@ class Protocol:
     """The descriptor, -1 before :meth:`connection_made`."""
     closed: bool = False
     """Whether the descriptor is closed."""
+    _write: Callable[..., int] = staticmethod(os.write)
 
     def __init__(self) -> None:
         self.client_info: dict[str, Any] = {}
@@ -104,7 +111,10 @@ class Protocol:
         """Called last, whichever side closed."""
 
     def read(self, size: int = _READ_SIZE) -> bytes:
-        """Up to ``size`` bytes; none when nothing is there, at the end, and after an error."""
+        """Up to ``size`` bytes; none when nothing is there, at the end, after an error and when closed."""
+        if self.closed:
+            # The number may be another connection's by now.
+            return b""
         try:
             return os.read(self.fd, size)
         except OSError as error:
@@ -112,9 +122,11 @@ class Protocol:
             return b""
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write as much as the descriptor takes now; the number of bytes, 0 after an error, which closes it."""
+        """Write as much as the descriptor takes now; the number of bytes, 0 when closed and after an error, which closes."""
+        if self.closed:
+            return 0
         try:
-            return os.write(self.fd, data)
+            return self._write(self.fd, data)
         except OSError as error:
             self._failed(error)
             return 0
@@ -143,10 +155,15 @@ class _Connection:
         self.protocol = protocol
         self.broken = False
         self._watched: str | None = None
-        self._datagrams = _has_datagrams(fd)
+        kind = _socket_kind(fd)
+        self._datagrams = kind == socket.SOCK_DGRAM
+        # Native calls, which do not give up the GIL for nothing, know stream sockets only.
+        self._native = kind == socket.SOCK_STREAM and _receive is not None
 
     def open(self, client_info: dict[str, Any]) -> None:
         self.protocol.fd = self.fd
+        if self._native:
+            self.protocol._write = _send
         self.protocol.client_info = client_info
         _connections[self.fd] = self
         _connections_of.setdefault(self.loop, set()).add(self)
@@ -200,7 +217,7 @@ class _Connection:
 
     def _readable(self) -> None:
         try:
-            data = os.read(self.fd, _READ_SIZE)
+            data = _receive(self.fd) if self._native else os.read(self.fd, _READ_SIZE)
         except OSError as error:
             if self.is_fatal(error):
                 self.close()
@@ -274,13 +291,14 @@ def _next(action: str, waiting: str, method: Callable[..., str]) -> str | None:
     )
 
 
-def _has_datagrams(fd: int) -> bool:
+def _socket_kind(fd: int) -> int | None:
+    """socket.SOCK_STREAM, SOCK_DGRAM, …; None for a descriptor that is no socket."""
     try:
         end = socket.socket(fileno=fd)
     except OSError:
-        return False
+        return None
     try:
-        return end.type == socket.SOCK_DGRAM
+        return end.type
     finally:
         end.detach()
 

@@ -87,6 +87,31 @@ def test_echo(case: LoopCase, peer: Side) -> None:
     case.run(main())
 
 
+def test_closed_protocol_does_not_mean_the_next_descriptor(case: LoopCase, peer: Side) -> None:
+    async def main() -> None:
+        protocol = connect(peer, Recorder)
+        assert reactor.close_connection(peer.mine)
+        one, two = socket.socketpair()
+        # The number is taken by somebody else.
+        if two.fileno() == peer.mine:
+            one, two = two, one
+        if one.fileno() != peer.mine:
+            os.dup2(one.fileno(), peer.mine)
+            one.detach()
+            one = socket.socket(fileno=peer.mine)
+        two.setblocking(False)
+        assert protocol.write(b"stray") == 0
+        two.send(b"not yours")
+        assert protocol.read() == b""
+        with pytest.raises(BlockingIOError):
+            two.recv(10)
+        assert one.recv(20) == b"not yours"
+        one.close()
+        two.close()
+
+    case.run(main())
+
+
 def test_more_than_the_socket_takes(case: LoopCase, peer: Side) -> None:
     payload = os.urandom(1_000_000)
 
