@@ -38,7 +38,8 @@ func core_event_loop_new(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 }
 
 // core_event_loop_start(Loop) lets the loop have a thread that drives it, from its first task on. When that ends although
-// nobody asked it to, because Python code took the loop apart, the caller gets {event_loop_ended, Loop}.
+// nobody asked it to, because Python code took the loop apart, or another process destroys the loop, the caller gets
+// {event_loop_ended, Loop}.
 //
 //export core_event_loop_start
 func core_event_loop_start(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -53,13 +54,14 @@ func core_event_loop_start(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (
 	}
 	var owner C.ErlNifPid
 	C.enif_self(env, &owner)
-	if err := l.start(current.config.stackSize, owner); err != nil {
+	if err := l.start(current.config.stackSize, &owner); err != nil {
 		return makeError(env, C.atoms.closed)
 	}
 	return C.atoms.ok
 }
 
-// core_event_loop_destroy(Loop) ends the loop: ok, also when it is ended already.
+// core_event_loop_destroy(Loop) ends the loop: ok, also when it is ended already. Its owner is told when it is another
+// process.
 //
 //export core_event_loop_destroy
 func core_event_loop_destroy(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -69,14 +71,17 @@ func core_event_loop_destroy(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM)
 		return C.enif_make_badarg(env)
 	}
 	if l != nil {
-		l.destroy(env)
+		var caller C.ErlNifPid
+		C.enif_self(env, &caller)
+		l.destroy(env, caller)
 	}
 	return C.atoms.ok
 }
 
-// destroy ends a loop from Erlang: its thread closes it, or one of ours when it has none, since tasks are answered then,
-// which a thread of the BEAM must not do.
-func (l *eventLoop) destroy(env *C.ErlNifEnv) {
+// destroy ends a loop from Erlang. Whoever waits for a task of it is answered at once, since its thread may be inside
+// code that does not return: by a thread of ours, which a thread of the BEAM must not do. Then the loop is closed, by its
+// own thread if it has one.
+func (l *eventLoop) destroy(env *C.ErlNifEnv, caller C.ErlNifPid) {
 	l.mu.Lock()
 	driven := l.thread != nil
 	again := l.destroyed.Swap(true)
@@ -86,12 +91,19 @@ func (l *eventLoop) destroy(env *C.ErlNifEnv) {
 	}
 	l.raw.close(env, l)
 	if driven {
+		// Before its tasks are answered: what cleans up then finds a loop that is ending.
 		l.stop()
-		return
 	}
 	go func() {
 		defer guardCallback("the end of a loop")
-		l.close()
+		l.answerAll(C.atoms.closed)
+		wakeOthers()
+		if !driven {
+			l.close()
+		}
+		if owner := l.owner.Load(); owner != nil && owner.pid != caller.pid {
+			l.tellOwner(*owner)
+		}
 	}()
 }
 

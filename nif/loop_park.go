@@ -8,6 +8,7 @@ package main
 import "C"
 
 import (
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -120,9 +121,23 @@ func (l *eventLoop) askForWorkerOf(caller *C.ErlNifEnv) bool {
 	return true
 }
 
+// choosingWorker is held while a loop gets a worker, so that no process becomes that of two loops.
+var choosingWorker sync.Mutex
+
 // setWorker makes pid the process that waits for the loop; what an earlier one waited for is armed anew. ESRCH when
-// the process is gone. Called by a NIF.
+// the process is gone, EBUSY when it is the worker of another loop: what workers are told names no loop. Called by a NIF.
 func (l *eventLoop) setWorker(env *C.ErlNifEnv, pid C.ErlNifPid) error {
+	choosingWorker.Lock()
+	defer choosingWorker.Unlock()
+	busy := false
+	loops.Range(func(_ uint64, other *eventLoop) bool {
+		worker := other.worker.Load()
+		busy = other != l && worker != nil && worker.pid == pid.pid && !other.destroyed.Load()
+		return !busy
+	})
+	if busy {
+		return syscall.EBUSY
+	}
 	l.mu.Lock()
 	if l.closed.Load() {
 		l.mu.Unlock()
@@ -261,7 +276,8 @@ func sendToWorker(caller *C.ErlNifEnv, worker C.ErlNifPid, message string) {
 	}
 }
 
-// tellTasks has the worker call process_ready_tasks for a loop that no thread drives yet. Called by a NIF.
+// tellTasks has the worker call process_ready_tasks for a loop that no thread drives yet; env is a NIF's, or nil on
+// threads of ours.
 func (l *eventLoop) tellTasks(env *C.ErlNifEnv) {
 	worker := l.worker.Load()
 	if worker != nil && !l.driven.Load() && !l.queue.Empty() && !l.told.Swap(true) {

@@ -257,11 +257,9 @@ static PyObject *start(selector *self, PyObject *loop, task *t, PyObject *value)
     return future;
 }
 
-/* Runs one task; true when it is finished and to be recycled with the batch. */
-static bool run_one(selector *self, PyObject *loop, task *t, task_living *living) {
-    if (!task_wanted(t, living)) {
-        return true;
-    }
+/* Runs one task in the current context; true when it is finished and to be recycled with the batch.
+ */
+static bool run_here(selector *self, PyObject *loop, task *t) {
     PyObject *value = task_evaluate(t);
     if (value == NULL || t->kind == TASK_EXEC || !is_awaitable(value)) {
         return settle_in_batch(self, t, task_deliver(t, value));
@@ -286,6 +284,28 @@ static bool run_one(selector *self, PyObject *loop, task *t, task_living *living
         suspend(self, t, future);
     }
     Py_DECREF(future);
+    return owned;
+}
+
+/* In a context of its own, a copy of the loop's, as call_soon() runs its callbacks. */
+static bool run_one(selector *self, PyObject *loop, task *t, task_living *living) {
+    if (!task_wanted(t, living)) {
+        return true;
+    }
+    if (self->ready->cancelling && t->kind != TASK_RESOLVE &&
+        core_loop_cancelled(self->handle, reference_key(t->reference))) {
+        return task_finish(t, task_error(t, atoms.cancelled));
+    }
+    PyObject *context = PyContext_CopyCurrent();
+    if (context == NULL || PyContext_Enter(context) != 0) {
+        Py_XDECREF(context);
+        return task_finish(t, task_exception_result(t));
+    }
+    bool owned = run_here(self, loop, t);
+    if (PyContext_Exit(context) != 0) {
+        PyErr_Clear();
+    }
+    Py_DECREF(context);
     return owned;
 }
 

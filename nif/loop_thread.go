@@ -18,9 +18,9 @@ import (
 )
 
 // start lets the loop have a thread that drives it, from its first task on, since a loop that nobody uses shall cost
-// nothing. It lives until it is destroyed from now on; when its thread ends before, owner is told. No error if it was
-// called before. Called by a NIF.
-func (l *eventLoop) start(stackSize int64, owner C.ErlNifPid) error {
+// nothing. It lives until it is destroyed from now on; when its thread ends before, or somebody else destroys it, owner is
+// told, if there is one. No error if it was called before. Called by a NIF.
+func (l *eventLoop) start(stackSize int64, owner *C.ErlNifPid) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed.Load() || l.destroyed.Load() {
@@ -31,7 +31,9 @@ func (l *eventLoop) start(stackSize int64, owner C.ErlNifPid) error {
 		l.held = true
 		C.enif_keep_resource(unsafe.Pointer(l.resource))
 	}
-	l.owner.CompareAndSwap(nil, &owner)
+	if owner != nil {
+		l.owner.CompareAndSwap(nil, owner)
+	}
 	l.stackSize.Store(stackSize)
 	l.undriven.Store(stackSize != 0 && !l.driven.Load())
 	return nil
@@ -119,7 +121,7 @@ func (l *eventLoop) run(thread *pythonThread) {
 	}
 }
 
-// tellOwner sends {event_loop_ended, Loop} to the process that started the loop, since nobody asked it to end.
+// tellOwner sends {event_loop_ended, Loop} to the process that started the loop, since it did not ask it to end.
 func (l *eventLoop) tellOwner(owner C.ErlNifPid) {
 	if env := C.enif_alloc_env(); env != nil {
 		C.enif_send(nil, &owner, env, makeTuple2(env, makeAtom(env, "event_loop_ended"), l.term(env)))

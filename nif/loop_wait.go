@@ -88,6 +88,8 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 	if l.closed.Load() {
 		return -C.int(syscall.EBADF), true
 	}
+	// Before cancellations are taken, whose tasks may be among these.
+	ready.cancelling = C.bool(l.cancelCount.Load() > 0)
 	l.takeTasks(ready, deadline != 0)
 	l.takeCancels(ready)
 	now := pollset.Now()
@@ -133,7 +135,7 @@ func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
 	if waiting && len(l.batch) > 1 {
 		l.gather()
 	}
-	l.batch = l.queue.Take(l.batch[:0], C.LOOP_TASKS)
+	l.batch = l.queue.Take(l.batch[:0], l.batchSize())
 	for i, t := range l.batch {
 		ready.tasks[i] = (*C.task)(t)
 	}
@@ -146,6 +148,17 @@ func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
 			l.spin.Observe(l.began - l.workEnd)
 		}
 	}
+}
+
+// batchTime is how long, in nanoseconds, a batch of slow tasks may take: timers and descriptors wait for its end.
+const batchTime = 2_000_000
+
+// batchSize is how many tasks are run in one hold of the GIL.
+func (l *eventLoop) batchSize() int {
+	if l.average*C.LOOP_TASKS <= batchTime {
+		return C.LOOP_TASKS
+	}
+	return max(1, int(batchTime/l.average))
 }
 
 // gatherLimit bounds, in nanoseconds, how long tasks wait for more that are on their way; gatherPatience is how many

@@ -343,16 +343,15 @@ func core_submit_task(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resul
 func core_process_ready_tasks(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
 	defer guard(env, &result)
 	return onRaw(env, arguments(argc, argv)[0], func(l *eventLoop) C.ERL_NIF_TERM {
+		// Also when this comes to nothing, so that the worker is told again: by the next task, or when a session begins.
+		l.told.Store(false)
 		current := python.session.Load()
 		if current == nil {
 			return makeError(env, makeAtom(env, "not_started"))
 		}
-		var owner C.ErlNifPid
-		C.enif_self(env, &owner)
-		if err := l.start(current.config.stackSize, owner); err != nil {
+		if err := l.start(current.config.stackSize, nil); err != nil {
 			return posixError(env, errEnded)
 		}
-		l.told.Store(false)
 		if !l.queue.Empty() && l.undriven.Load() {
 			l.startThread()
 		}

@@ -266,6 +266,12 @@ func (p *pythonRuntime) beginSession(config configuration) string {
 	if previous := p.session.Swap(&session{config: config, contexts: newContextPool(config)}); previous != nil {
 		previous.close()
 	}
+	// Of those that Erlang made before, some may have tasks by now.
+	loops.Range(func(_ uint64, l *eventLoop) bool {
+		l.told.Store(false)
+		l.tellTasks(nil)
+		return true
+	})
 	return ""
 }
 

@@ -185,6 +185,10 @@ bool task_prepare(ErlNifEnv *env, const ERL_NIF_TERM *argv, task_phase phase, ta
     t->flags = (uint8_t)flags; /* the higher ones are Erlang's own */
     t->weight = 0;
     t->packed = pack_arguments(env, argv[4], t);
+    unsigned length;
+    if (!t->packed && !enif_get_list_length(env, argv[4], &length)) {
+        return false;
+    }
     if (t->packed) {
         t->reference = enif_make_copy(t->env, argv[0]);
     } else {

@@ -337,6 +337,11 @@ task_outcome task_deliver(task *t, PyObject *value) {
     if (schedule_is_marker(value)) {
         return proceed(t, value);
     }
+    if (task_silent(t) && !PyCoro_CheckExact(value)) {
+        /* Nobody hears of it, whether it can be converted or not. */
+        Py_DECREF(value);
+        return finish(t, atoms.ok);
+    }
     task_outcome outcome;
     if (t->kind != TASK_EXEC && task_awaited(t) &&
         packed_from_object(value, t->value, sizeof(t->value)) > 0) {

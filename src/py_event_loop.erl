@@ -58,6 +58,10 @@
 -define(CALL, 0).
 -define(TASK_OPTIONS, [traceback, arrays, on_caller_death]).
 -define(OPTIONS, [timeout, interrupt, kwargs | ?TASK_OPTIONS]).
+%% What `receive' takes.
+-define(IS_TIMEOUT(Timeout),
+    (Timeout =:= infinity orelse is_integer(Timeout) andalso Timeout >= 0 andalso Timeout =< 16#ffffffff)
+).
 %% Errors carry their traceback, which is logged; the death of the caller is nothing to the task.
 -define(SPAWN_FLAGS, 1 bor 4).
 
@@ -111,11 +115,13 @@ await(Reference) ->
 %% @doc Waits for the result of a task that this process created, at most Timeout milliseconds. After
 %% `{error, timeout}' the task goes on and may be awaited again.
 -spec await(reference(), timeout()) -> {ok, term()} | {error, term()}.
-await(Reference, Timeout) when is_reference(Reference) ->
+await(Reference, Timeout) when is_reference(Reference), ?IS_TIMEOUT(Timeout) ->
     receive
         {async_result, Reference, Result} -> Result
     after Timeout -> {error, timeout}
     end;
+await(Reference, Timeout) when is_reference(Reference) ->
+    error({bad_argument, timeout, Timeout});
 await(Other, _Timeout) ->
     error({bad_argument, reference, Other}).
 
@@ -127,9 +133,16 @@ await_all(References) ->
 %% @doc The results of several tasks, in their order; all together take at most Timeout milliseconds.
 -spec await_all([reference()], timeout()) -> [{ok, term()} | {error, term()}].
 await_all(References, Timeout) ->
+    ok = check_references(References, References),
+    ?IS_TIMEOUT(Timeout) orelse error({bad_argument, timeout, Timeout}),
     Deadline = deadline(Timeout),
     Results = collect(maps:from_keys(References, pending), length(lists:usort(References)), Deadline),
     [result(maps:get(Reference, Results)) || Reference <- References].
+
+check_references([Reference | More], All) when is_reference(Reference) -> check_references(More, All);
+check_references([], _All) -> ok;
+check_references([Other | _], _All) -> error({bad_argument, reference, Other});
+check_references(_, All) -> error({bad_argument, references, All}).
 
 deadline(infinity) -> infinity;
 deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
@@ -206,7 +219,11 @@ info() ->
 %% been running now without coming back to the loop. `running' and `timers' are as of the last time it did.
 -spec info(py_nif:event_loop()) -> {ok, loop_info()} | {error, closed}.
 info(Loop) ->
-    py_nif:event_loop_info(Loop).
+    try
+        py_nif:event_loop_info(Loop)
+    catch
+        error:badarg -> error({bad_argument, loop, Loop})
+    end.
 
 %%% Shared with py_event_loop_pool
 
@@ -303,7 +320,7 @@ new_loop() ->
 %% @private
 -spec ended(module()) -> ok.
 ended(Owner) ->
-    ?LOG_ERROR("an event loop of ~ts was taken apart by Python code; another one is in its place", [Owner]).
+    ?LOG_ERROR("an event loop of ~ts was taken apart by Python code or destroyed; another one is in its place", [Owner]).
 
 loop() ->
     case persistent_term:get(?KEY, undefined) of

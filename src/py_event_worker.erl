@@ -82,7 +82,9 @@ handle_cast(_Message, State) ->
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({park, ParkId, Delay}, State) when is_integer(ParkId) ->
+handle_info({park, ParkId, Delay}, State) when
+    is_integer(ParkId), Delay =:= infinity orelse is_integer(Delay) andalso Delay >= 0 andalso Delay =< ?LONGEST_DELAY
+->
     _ = py_nif:event_loop_arm(State#state.loop),
     {noreply, set_timer(ParkId, Delay, State)};
 handle_info({select, _Loop, descriptors, _Ready}, State) ->
@@ -91,12 +93,12 @@ handle_info({select, _Loop, descriptors, _Ready}, State) ->
 handle_info({select, _Loop, _Ref, _Ready}, State) ->
     _ = py_nif:event_loop_ready(State#state.loop),
     {noreply, State};
-handle_info({timer, TimerRef, Delay}, State) when is_reference(TimerRef), is_integer(Delay) ->
+handle_info({timer, TimerRef, Delay}, State) when is_reference(TimerRef), is_integer(Delay), Delay >= 0 ->
     {noreply, set_raw_timer(TimerRef, Delay, State)};
 handle_info({timeout, TimerRef, 0}, State) when is_reference(TimerRef) ->
     _ = py_nif:dispatch_timer(State#state.loop, TimerRef),
     {noreply, State#state{raw_timer = none}};
-handle_info({timeout, TimerRef, Delay}, State) when is_reference(TimerRef), is_integer(Delay) ->
+handle_info({timeout, TimerRef, Delay}, State) when is_reference(TimerRef), is_integer(Delay), Delay > 0 ->
     {noreply, set_raw_timer(TimerRef, Delay, State)};
 handle_info(task_ready, State) ->
     _ = py_nif:process_ready_tasks(State#state.loop),

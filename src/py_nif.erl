@@ -224,7 +224,7 @@ worker_starter(_Pid) -> ?NOT_LOADED.
 
 %% @doc Makes a {@link py_event_worker} the process that waits for a loop's I/O and timers. An earlier one ends.
 %% `{error, esrch}' when the process is dead.
--spec event_loop_set_worker(event_loop(), pid()) -> ok | {error, ebadf | esrch}.
+-spec event_loop_set_worker(event_loop(), pid()) -> ok | {error, ebadf | esrch | ebusy}.
 event_loop_set_worker(_Loop, _Pid) -> ?NOT_LOADED.
 
 %% @private `{select, Loop, undefined, ready_input}' will come to the worker when something is ready.
