@@ -4,11 +4,14 @@
 
 -export([main/0]).
 
+%% What the collector takes for an event.
+-define(DELAY, 1000).
+
 -record(request, {path :: binary(), user_id :: integer()}).
 
 -spec main() -> ok.
 main() ->
-    Collector = local_http_server:start(200),
+    Collector = local_http_server:start(?DELAY),
     Url = local_http_server:url(Collector, ""),
     Start = erlang:monotonic_time(millisecond),
     Responses = [handle_request(Url, #request{path = <<"/index">>, user_id = N}) || N <- lists:seq(1, 5)],
@@ -30,7 +33,7 @@ handle_request(Url, Request) ->
 
 process(#request{path = Path}) -> {200, Path}.
 
-before(Elapsed) when Elapsed < 200 -> "without waiting for";
+before(Elapsed) when Elapsed < ?DELAY -> "without waiting for";
 before(_) -> "after".
 
 %% How many events the collector has, once there are as many or after ten seconds.

@@ -3,7 +3,7 @@
 
 -export([main/0]).
 
--define(DELAY, 300).
+-define(DELAY, 1000).
 
 -spec main() -> ok.
 main() ->

@@ -5,7 +5,7 @@
 -export([main/0]).
 
 -define(ITEMS, 40).
--define(DELAY, 50).
+-define(DELAY, 200).
 
 -spec main() -> ok.
 main() ->

@@ -60,7 +60,7 @@ wait_exit(#program{name = Name} = Program, Timeout) ->
 %% Ends it and waits until it is gone; returns what it printed.
 -spec stop(program()) -> binary().
 stop(#program{name = Name} = Program) ->
-    case call(Program, stop, 10000) of
+    case call(Program, stop, 30000) of
         {_, Output} -> Output;
         timeout -> error({does_not_stop, Name, output(Program)})
     end.
@@ -122,7 +122,7 @@ wait_port(Port, _) ->
 
 -spec is_listening(inet:port_number()) -> boolean().
 is_listening(Port) ->
-    case gen_tcp:connect({127, 0, 0, 1}, Port, [], 1000) of
+    case gen_tcp:connect({127, 0, 0, 1}, Port, [], 10000) of
         {ok, Socket} ->
             ok = gen_tcp:close(Socket),
             true;
@@ -195,7 +195,7 @@ serve(Port, OwnerMonitor, Output, Status, Waiting) ->
     end.
 
 call(Program, Request) ->
-    call(Program, Request, 5000).
+    call(Program, Request, 20000).
 
 call(#program{server = Server}, Request, Timeout) ->
     Reference = monitor(process, Server),

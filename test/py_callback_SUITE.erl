@@ -42,7 +42,7 @@ groups() ->
     ].
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) ->
     ok = logger:set_primary_config(level, all),
@@ -123,7 +123,8 @@ survives_restarts(_) ->
         begin
             restart(Worker),
             ?assert(lists:member(<<"identity">>, py_callback:registered())),
-            {ok, 5} = call(call, [identity, 5]),
+            %% What is started after the worker may not be there yet.
+            test_support:eventually(fun() -> call(call, [identity, 5]) =:= {ok, 5} end),
             {ok, 6} = call(attribute, [identity, 6])
         end
      || Worker <- [py_callback, py_callback_server, py_callback_sender, py_event_loop]
@@ -148,7 +149,7 @@ owner(_) ->
     {ok, 1} = call(attribute, [owned]),
     Owner ! stop,
     wait_until(fun() -> not lists:member(<<"owned">>, py_callback:registered()) end),
-    {ok, false} = call(has_attribute, [owned]),
+    test_support:eventually(fun() -> call(has_attribute, [owned]) =:= {ok, false} end),
     %% The old owner's end is nothing to the function that replaced its own.
     Other = spawn(fun() -> receive stop -> ok end end),
     ok = py_callback:register(owned, fun([]) -> 1 end, #{owner => Other}),
@@ -215,7 +216,8 @@ process_of_its_own(_) ->
     {ok, {Second, _}} = call(call, [process]),
     ?assertNotEqual(First, self()),
     ?assertNotEqual(First, Second),
-    ?assertNot(is_process_alive(First)).
+    %% It ends after its answer.
+    test_support:eventually(fun() -> not is_process_alive(First) end).
 
 group_leader_of_caller(_) ->
     Self = self(),
@@ -271,10 +273,10 @@ unconvertible(_) ->
     {ok, 1} = call(call, [identity, 1]).
 
 timeout(_) ->
-    {ok, {<<"timeout">>, Seconds}} = call(with_timeout, [0.05, delayed, 1, 1000]),
-    ?assert(Seconds >= 0.05 andalso Seconds < 0.9),
-    {ok, {<<"value">>, 1}} = call(with_timeout, [5, delayed, 1, 20]),
-    {ok, {<<"timeout">>, _}} = call(with_timeout, [0, delayed, 1, 20]),
+    {ok, {<<"timeout">>, Seconds}} = call(with_timeout, [0.05, delayed, 1, 5000]),
+    ?assert(Seconds >= 0.05 andalso Seconds < 4.5),
+    {ok, {<<"value">>, 1}} = call(with_timeout, [30, delayed, 1, 20]),
+    {ok, {<<"timeout">>, _}} = call(with_timeout, [0, delayed, 1, 1000]),
     {error, {'ValueError', _}} = call(with_timeout, [-1, delayed, 1, 20]),
     %% Answers on both sides of the deadline: each call gets its own or none.
     Kinds = [own_value_or_timeout(call(with_timeout, [0.003, delayed, I, 2]), I) || I <- lists:seq(1, 200)],
@@ -359,10 +361,12 @@ nested_cast(_) ->
 nested_after_timeout(_) ->
     Self = self(),
     ok = py_callback:register(late, fun([]) ->
-        timer:sleep(60),
+        Self ! {begun, self()},
+        receive go_on -> ok end,
         Self ! {late, call(call, [identity, 8])}
     end),
     {ok, {<<"timeout">>, _}} = call(with_timeout, [0.02, late]),
+    receive {begun, Callback} -> Callback ! go_on after 5000 -> lost end,
     ?assertEqual({late, {ok, 8}}, receive Message -> Message after 5000 -> lost end),
     {ok, 9} = call(call, [identity, 9]).
 
@@ -441,10 +445,12 @@ nested_on_named_contexts_in_turn(_) ->
     %% A callback that nobody waits for any more is like any other process there.
     Self = self(),
     ok = py_callback:register(late_named, fun([]) ->
-        timer:sleep(60),
+        Self ! {begun, self()},
+        receive go_on -> ok end,
         Self ! {late, py:call(hd(Contexts), ?CODE, call, [identity, 8])}
     end),
     {ok, {<<"timeout">>, _}} = py:call(hd(Contexts), ?CODE, with_timeout, [0.02, late_named]),
+    receive {begun, Callback} -> Callback ! go_on after 5000 -> lost end,
     ?assertEqual({late, {ok, 8}}, receive Message -> Message after 5000 -> lost end),
     ok = py_callback:unregister(nest_in_turn),
     ok = py_callback:unregister(late_named).
@@ -574,8 +580,9 @@ stopped_during_call(Config) ->
             {result, {error, _}} = receive {result, _} = Result -> Result end,
             {ok, _} = application:ensure_all_started(erlang_python),
             %% The application also ends Python code that goes on.
-            {ok, [Seen]} = py:eval(<<"seen">>),
-            ?assert(lists:member(Seen, [<<"ErlangError">>, <<"SystemExit">>]))
+            test_support:eventually(fun() ->
+                lists:member(py:eval(<<"seen">>), [{ok, [Seen]} || Seen <- [<<"ErlangError">>, <<"SystemExit">>]])
+            end)
         end
      || _ <- [1, 2]
     ].
@@ -583,7 +590,7 @@ stopped_during_call(Config) ->
 stopped_during_sleep(_) ->
     Self = self(),
     spawn_link(fun() -> Self ! {result, call(sleep, [3600])} end),
-    timer:sleep(50),
+    timer:sleep(300),
     ok = application:stop(erlang_python),
     {result, {error, _}} = receive {result, _} = Result -> Result after 10000 -> slept end,
     {ok, _} = application:ensure_all_started(erlang_python).
@@ -613,12 +620,12 @@ send_remote(_) ->
         Pid
     end),
     {ok, none} = call(send, [Echo, 1]),
-    {echo, 1} = receive First -> First after 5000 -> lost end,
+    {echo, 1} = receive First -> First after 20000 -> lost end,
     {ok, none} = call(send, [{remote_echo, Node}, 2]),
-    {echo, 2} = receive Second -> Second after 5000 -> lost end,
+    {echo, 2} = receive Second -> Second after 20000 -> lost end,
     {ok, none} = call(send, [{remote_echo, 'nobody@nowhere'}, 3]),
     {ok, none} = call(send, [{remote_echo, Node}, 4]),
-    {echo, 4} = receive Third -> Third after 5000 -> lost end,
+    {echo, 4} = receive Third -> Third after 20000 -> lost end,
     peer:stop(Peer),
     Stop().
 
@@ -665,12 +672,12 @@ self_process(_) ->
 
 sleep_sync(_) ->
     {ok, Slept} = call(sleep, [0.05]),
-    ?assert(Slept >= 0.05 andalso Slept < 1),
+    ?assert(Slept >= 0.05 andalso Slept < 10),
     Started = erlang:monotonic_time(millisecond),
-    Sleepers = [spawn_monitor(fun() -> {ok, _} = call(sleep, [0.3]) end) || _ <- lists:seq(1, 8)],
+    Sleepers = [spawn_monitor(fun() -> {ok, _} = call(sleep, [1.3]) end) || _ <- lists:seq(1, 8)],
     %% From a process of its own: the context that this one is bound to may be asleep.
     [{ok, 1}] = in_parallel(1, fun(_) -> call(call, [identity, 1]) end),
-    ?assert(erlang:monotonic_time(millisecond) - Started < 290),
+    ?assert(erlang:monotonic_time(millisecond) - Started < 1250),
     [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Monitor} <- Sleepers],
     {error, {'ValueError', _}} = py:eval(<<"__import__('erlang').sleep(float('nan'))">>),
     {ok, _} = call(sleep, [0]),
@@ -680,8 +687,9 @@ sleep_sync(_) ->
     ?assert(OnLoop >= 0.05).
 
 sleep_async(_) ->
-    {ok, Slept} = run(sleep_async, [0.05]),
-    ?assert(Slept >= 0.05 andalso Slept < 1).
+    %% One after another they would take half a minute, which is as long as a task is waited for here.
+    {ok, Slept} = run(sleep_async, [0.6]),
+    ?assert(Slept >= 0.6 andalso Slept < 20).
 
 spawn_task(_) ->
     Self = self(),
@@ -743,6 +751,9 @@ logging_level(_) ->
     ok = py:configure_logging(#{level => error}),
     ok = logger:remove_handler(suite).
 
+%% What asyncio has to say of the cases before is none of the events.
+log(#{meta := #{python_logger := <<"asyncio", _/binary>>}}, _) ->
+    ok;
 log(#{meta := #{python_logger := _}} = Event, #{config := Receiver}) ->
     Receiver ! {log_event, Event};
 log(_, _) ->
@@ -790,12 +801,14 @@ no_growth(_) ->
     Work(),
     Before = footprint(),
     [Work() || _ <- [1, 2, 3]],
-    timer:sleep(100),
-    After = footprint(),
-    ct:pal("before ~p after ~p", [Before, After]),
-    [?assert(maps:get(Key, After) =< maps:get(Key, Before) + Slack) || {Key, Slack} <- [
-        {processes, 3}, {threads, 2}, {descriptors, 4}, {calls, 0}
-    ]].
+    %% Threads and processes need a moment to end.
+    test_support:eventually(fun() ->
+        After = footprint(),
+        ct:pal("before ~p after ~p", [Before, After]),
+        lists:all(fun({Key, Slack}) -> maps:get(Key, After) =< maps:get(Key, Before) + Slack end, [
+            {processes, 3}, {threads, 2}, {descriptors, 4}, {calls, 0}
+        ])
+    end).
 
 footprint() ->
     {ok, #{threads := Threads, calls := Calls}} = py:info(),

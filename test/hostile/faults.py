@@ -112,6 +112,11 @@ async def stale(count: int) -> int:
         await asyncio.sleep(0.02)
         os.close(duplicate)
         right.close()
+    # The VM closes the last one when it has let go of it.
+    for _ in range(1000):
+        if _poll_sets() <= before:
+            break
+        await asyncio.sleep(0.01)
     return _poll_sets() - before
 
 
@@ -237,7 +242,7 @@ async def reset() -> list[str]:
             await asyncio.sleep(0.001 * (i % 4))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-    for _ in range(500):
+    for _ in range(2000):
         if len(seen) >= 60:
             break
         await asyncio.sleep(0.01)
@@ -284,7 +289,7 @@ async def byte_by_byte() -> int:
     for byte in b"one line\n" * 50:
         await loop.sock_sendall(client, bytes([byte]))
     client.close()
-    for _ in range(300):
+    for _ in range(2000):
         if lines == 50:
             break
         await asyncio.sleep(0.01)
@@ -315,10 +320,13 @@ async def never_reads() -> list[Any]:
     client = socket.socket()
     client.setblocking(False)
     await loop.sock_connect(client, server.sockets[0].getsockname())
-    await asyncio.sleep(0.5)
-    stopped = writes
-    await asyncio.sleep(0.5)
-    steady = writes == stopped
+    # On a busy machine the system's buffers take a while to be full.
+    for _ in range(20):
+        stopped = writes
+        await asyncio.sleep(0.5)
+        steady = writes == stopped and writes > 0
+        if steady:
+            break
     client.close()
     await asyncio.sleep(0.1)
     server.close()
@@ -351,7 +359,7 @@ async def many_connections(total: int, at_once: int) -> list[int]:
 
     for begin in range(0, total, at_once):
         await asyncio.gather(*(one(i) for i in range(begin, begin + at_once)))
-    for _ in range(500):
+    for _ in range(2000):
         after = len(os.listdir("/proc/self/fd"))
         if after <= before and served >= total // 2:
             break

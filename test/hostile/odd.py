@@ -99,11 +99,11 @@ def chain_of_kept(kept: Any) -> Any:
 
 
 def chain_begun() -> bool:
-    return _chained.wait(20)
+    return _chained.is_set()
 
 
 def blocked_destructor() -> bool:
-    return _blocked.wait(20)
+    return _blocked.is_set()
 
 
 class Endless:
@@ -444,7 +444,7 @@ _stubborn = threading.Event()
 
 
 def stubborn() -> None:
-    """Swallows everything that is raised in it, from when stubborn_waits() returns."""
+    """Swallows everything that is raised in it, from when is_stubborn()."""
     while True:
         try:
             _stubborn.set()
@@ -454,8 +454,8 @@ def stubborn() -> None:
             pass
 
 
-def stubborn_waits() -> bool:
-    return _stubborn.wait(20)
+def is_stubborn() -> bool:
+    return _stubborn.is_set()
 
 
 def blocked(seconds: float = 10_000) -> None:

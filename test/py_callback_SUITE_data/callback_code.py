@@ -121,7 +121,7 @@ async def async_cancelled():
 
 async def async_timeout():
     try:
-        await asyncio.wait_for(erlang.async_call("delayed", 1, 1000), 0.02)
+        await asyncio.wait_for(erlang.async_call("delayed", 1, 5000), 0.02)
     except asyncio.TimeoutError:
         return "timeout"
 

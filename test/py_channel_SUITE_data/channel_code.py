@@ -96,6 +96,11 @@ async def two_wait_one_is_cancelled(ref, tell):
     return await asyncio.wait_for(second, 5)
 
 
+def stuck(tell, seconds):
+    erlang.send(tell, "stuck")
+    time.sleep(seconds)
+
+
 _held = []
 
 

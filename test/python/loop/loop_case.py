@@ -88,7 +88,7 @@ class LoopCase:
 
     def _leaked_descriptors(self) -> collections.Counter[str]:
         # A thread of the VM may hold a descriptor for the moment.
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 20
         while True:
             leaked = _open_descriptors() - self._descriptors
             if not leaked or time.monotonic() > deadline:

@@ -29,7 +29,7 @@ def test_wakes_a_sleeping_loop(case: LoopCase) -> None:
             called = await asyncio.wait_for(future, 30)
             latencies.append(time.monotonic() - called)
             thread.join()
-        assert max(latencies) < 1
+        assert max(latencies) < 10
 
     case.run(main())
 
