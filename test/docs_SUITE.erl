@@ -93,6 +93,9 @@ run_page(Page, Blocks) ->
     ),
     ok.
 
+%% scripts/as-mix-dependency.sh runs these, in a Mix project.
+run_block(<<"elixir">>, _Code, Bindings) ->
+    Bindings;
 run_block(<<"python">>, Code, Bindings) ->
     ok = py:exec(Code),
     Bindings;

@@ -756,7 +756,7 @@ info(_Config) ->
     end),
     {ok, Loop} = py_event_loop:get_loop(),
     ?assertMatch({ok, #{state := _}}, py_event_loop:info(Loop)),
-    ?assertError(badarg, py_event_loop:info(make_ref())).
+    ?assertError({bad_argument, loop, _}, py_event_loop:info(make_ref())).
 
 %%% Supervision
 
