@@ -287,8 +287,61 @@ static bool run_here(selector *self, PyObject *loop, task *t) {
     return owned;
 }
 
-/* In a context of its own, a copy of the loop's, as call_soon() runs its callbacks. */
-static bool run_one(selector *self, PyObject *loop, task *t, task_living *living) {
+/*
+ * The contextvars contexts of a batch. Each task runs in a copy of the loop's, as call_soon() runs
+ * its callbacks; the copy that a task left as it was serves the next one as well.
+ */
+typedef struct batch_context {
+    PyObject *original; /* what copies are compared with; NULL when there is one task only */
+    PyObject *entered;  /* the copy that is current, or NULL */
+} batch_context;
+
+static bool context_open(batch_context *contexts, int count) {
+    contexts->entered = NULL;
+    contexts->original = count > 1 ? PyContext_CopyCurrent() : NULL;
+    return count <= 1 || contexts->original != NULL;
+}
+
+static bool context_enter(batch_context *contexts) {
+    if (contexts->entered != NULL) {
+        return true;
+    }
+    PyObject *context =
+        contexts->original != NULL ? PyContext_Copy(contexts->original) : PyContext_CopyCurrent();
+    if (context != NULL && PyContext_Enter(context) != 0) {
+        Py_CLEAR(context);
+    }
+    contexts->entered = context;
+    return context != NULL;
+}
+
+static void context_leave(batch_context *contexts) {
+    if (contexts->entered != NULL) {
+        if (PyContext_Exit(contexts->entered) != 0) {
+            PyErr_Clear();
+        }
+        Py_CLEAR(contexts->entered);
+    }
+}
+
+/* After a task. Two contexts with the same variables are equal at one look. */
+static void context_check(batch_context *contexts) {
+    if (contexts->original != NULL && contexts->entered != NULL &&
+        PyObject_RichCompareBool(contexts->entered, contexts->original, Py_EQ) == 1) {
+        return;
+    }
+    PyErr_Clear();
+    context_leave(contexts);
+}
+
+static void context_close(batch_context *contexts) {
+    context_leave(contexts);
+    Py_CLEAR(contexts->original);
+}
+
+/* Runs one task; true when it is finished and to be recycled with the batch. */
+static bool run_one(selector *self, PyObject *loop, task *t, task_living *living,
+                    batch_context *contexts) {
     if (!task_wanted(t, living)) {
         return true;
     }
@@ -296,16 +349,11 @@ static bool run_one(selector *self, PyObject *loop, task *t, task_living *living
         core_loop_cancelled(self->handle, reference_key(t->reference))) {
         return task_finish(t, task_error(t, atoms.cancelled));
     }
-    PyObject *context = PyContext_CopyCurrent();
-    if (context == NULL || PyContext_Enter(context) != 0) {
-        Py_XDECREF(context);
+    if (!context_enter(contexts)) {
         return task_finish(t, task_exception_result(t));
     }
     bool owned = run_here(self, loop, t);
-    if (PyContext_Exit(context) != 0) {
-        PyErr_Clear();
-    }
-    Py_DECREF(context);
+    context_check(contexts);
     return owned;
 }
 
@@ -374,17 +422,23 @@ bool loop_run_tasks(selector *self) {
     task *retired[LOOP_TASKS];
     size_t retired_count = 0;
     timer_head before = timers_of(loop);
+    batch_context contexts;
+    if (!context_open(&contexts, count)) {
+        /* The tasks say so. */
+        PyErr_Clear();
+    }
     for (int i = 0; i < count; i++) {
         if (i + 1 < count) {
             task_prefetch_terms(ready->tasks[i + 1]);
         }
         task *t = ready->tasks[i];
-        bool done = self->loop != NULL ? run_one(self, loop, t, &living)
+        bool done = self->loop != NULL ? run_one(self, loop, t, &living, &contexts)
                                        : task_finish(t, task_error(t, atoms.closed));
         if (done && task_pool_retire(t)) {
             retired[retired_count++] = t;
         }
     }
+    context_close(&contexts);
     task_pool_keep(retired, retired_count);
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);
