@@ -10,6 +10,8 @@ package main
 */
 import "C"
 
+import "unsafe"
+
 // loopArgument is the loop in a term; nil when it is closed. Not a loop at all: ok is false.
 func loopArgument(env *C.ErlNifEnv, term C.ERL_NIF_TERM) (l *eventLoop, ok bool) {
 	handle := C.resource_handle(env, term, C.RESOURCE_LOOP)
@@ -94,8 +96,11 @@ func (l *eventLoop) destroy(env *C.ErlNifEnv, caller C.ErlNifPid) {
 		// Before its tasks are answered: what cleans up then finds a loop that is ending.
 		l.stop()
 	}
+	// The caller has a term that refers to the loop; without the others, the loop's thread would free the resource.
+	C.enif_keep_resource(unsafe.Pointer(l.resource))
 	go func() {
 		defer guardCallback("the end of a loop")
+		defer C.enif_release_resource(unsafe.Pointer(l.resource))
 		l.answerAll(C.atoms.closed)
 		wakeOthers()
 		if !driven {

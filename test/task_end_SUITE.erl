@@ -9,7 +9,7 @@
 all() ->
     [
         destroyed_loop_runs_no_more, stopped_application_runs_no_more, killed_owner_answers_for_a_stuck_loop,
-        destroyed_loop_is_replaced, queued_before_the_start,
+        destroyed_loop_is_replaced, destroyed_by_others, queued_before_the_start,
         cancelled_in_the_queue, cancelled_behind_others, cancelled_chain,
         own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, bad_arguments
     ].
@@ -152,6 +152,23 @@ destroyed_loop_is_replaced(_) ->
         Begin <- [fun() -> ok end, fun() -> {ok, 2.0} = Module:run(math, sqrt, [4.0]) end]
     ],
     {ok, 3.0} = py_event_loop:run(math, sqrt, [9.0]).
+
+%% The loop's thread, the message to its owner and the last term that refers to the loop end in any order.
+destroyed_by_others(_) ->
+    [
+        begin
+            {ok, Loop} = py_event_loop:new_loop(),
+            N rem 2 =:= 0 andalso ({ok, 2.0} = py_event_loop:run_on(Loop, math, sqrt, [4.0], #{})),
+            _ = spawn(fun() -> py_nif:event_loop_destroy(Loop) end),
+            receive {event_loop_ended, Ended} -> ?assertEqual(Loop, Ended) after 20000 -> error(timeout) end,
+            N rem 10 =:= 0 andalso garbage_collect()
+        end
+     || N <- lists:seq(1, 200)
+    ].
+
+%% For the sanitizers.
+run_cases() ->
+    ok = test_support:in_process(fun() -> _ = destroyed_by_others([]), ok end).
 
 queued_before_the_start(_) ->
     ok = test_support:stop(),
