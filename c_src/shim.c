@@ -41,6 +41,7 @@ CALLBACKS(RESOURCE_LOOP, loop)
 CALLBACKS(RESOURCE_FD, fd)
 CALLBACKS(RESOURCE_TIMER, timer)
 CALLBACKS(RESOURCE_CHANNEL, channel)
+CALLBACKS(RESOURCE_PROCESS, process)
 
 #define OPEN(Kind, kind)                                                                           \
     do {                                                                                           \
@@ -62,6 +63,7 @@ static int load(ErlNifEnv *env, void **private_data, ERL_NIF_TERM load_info) {
     OPEN(RESOURCE_FD, fd);
     OPEN(RESOURCE_TIMER, timer);
     OPEN(RESOURCE_CHANNEL, channel);
+    OPEN(RESOURCE_PROCESS, process);
     return core_load(env, load_info);
 }
 

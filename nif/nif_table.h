@@ -60,6 +60,9 @@
     NIF(channel_forget_room, 2, 0)                                                                 \
     NIF(channel_close, 1, 0)                                                                       \
     NIF(channel_info, 1, 0)                                                                        \
+    NIF(process_watch, 2, 0)                                                                       \
+    NIF(process_signal, 2, 0)                                                                      \
+    NIF(process_release, 1, 0)                                                                     \
     NIF(create_test_udp_socket, 1, 0)                                                              \
     NIF(sendto_test_udp, 4, 0)                                                                     \
     NIF(recvfrom_test_udp, 2, 0)                                                                   \

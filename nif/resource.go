@@ -32,6 +32,10 @@ func core_resource_down(kind C.int, handle C.uint64_t, pid *C.ErlNifPid) {
 		if c := channels.Get(uint64(handle)); c != nil {
 			c.closeLater()
 		}
+	case C.RESOURCE_PROCESS:
+		if w := watchedProcesses.Get(uint64(handle)); w != nil {
+			w.release(true)
+		}
 	}
 }
 
@@ -66,6 +70,10 @@ func core_resource_gone(kind C.int, handle C.uint64_t) {
 	case C.RESOURCE_CHANNEL:
 		if c := channels.Remove(uint64(handle)); c != nil {
 			c.dispose()
+		}
+	case C.RESOURCE_PROCESS:
+		if w := watchedProcesses.Remove(uint64(handle)); w != nil {
+			w.release(true)
 		}
 	}
 }

@@ -18,6 +18,7 @@ typedef enum resource_kind {
     RESOURCE_FD,      /* a registration of a file descriptor with a loop */
     RESOURCE_TIMER,   /* a timer of a loop */
     RESOURCE_CHANNEL, /* a channel from Erlang to Python; monitors its owner */
+    RESOURCE_PROCESS, /* a process of the system; monitors its owner */
     RESOURCE_KINDS,
 } resource_kind;
 

@@ -315,6 +315,8 @@ func core_runtime_info(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (resu
 		"waiters":  makeInteger(env, int64(waiters.Len())), // Python threads that have called Erlang
 		"calls":    makeInteger(env, int64(calls.Len())),   // that Erlang has not answered
 		"contexts": current.contexts.describe(env),
+		// that Python runs as
+		"executable": makeBinary(env, current.config.executable),
 		// threads of contexts and loops that were replaced and did not come back yet
 		"abandoned": makeInteger(env, abandonedContexts.Load()+abandonedLoops.Load()),
 	}))

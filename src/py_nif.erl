@@ -10,6 +10,7 @@
 -export([runtime_start/1, runtime_stop/0, runtime_info/0, log_receiver/1]).
 -export([context_lookup/0, context_acquire/1, context_call/8, context_cast/8, context_info/1, context_of_call/1]).
 -export([dup_fd/1, close_fd/1]).
+-export([process_watch/2, process_signal/2, process_release/1]).
 -export([memory_info/0]).
 -export([task_interrupt/1, context_interrupt/1, context_replace/1]).
 -export([task_cancel/1]).
@@ -32,7 +33,7 @@
 -export([channel_close/1, channel_info/1]).
 -export([event_loop_default/1, callback_server/1, callback_reply/3, callback_names/2]).
 
--export_type([call/0, channel/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
+-export_type([call/0, channel/0, os_process/0, context/0, event_loop/0, task_id/0, kind/0, flags/0, name/0, result/0]).
 -export_type([fd/0, fd_ref/0, timer_ref/0, callback_id/0, pending/0]).
 
 -type context() :: reference().
@@ -40,6 +41,7 @@
 -type event_loop() :: reference().
 %% An event loop.
 -type channel() :: reference().
+-type os_process() :: reference().
 %% A channel from Erlang to Python.
 -type call() :: pos_integer().
 %% A call of Python to Erlang: as a context, the thread that waits for its answer; with a context, that context's thread,
@@ -134,6 +136,19 @@ dup_fd(_Fd) -> ?NOT_LOADED.
 %% @private Closes a descriptor that is the caller's own.
 -spec close_fd(fd()) -> ok | {error, inet:posix()}.
 close_fd(_Fd) -> ?NOT_LOADED.
+
+%% @private A process of the operating system, by its number, that is killed when Owner dies. It must be known to be there
+%% until this returns.
+-spec process_watch(pos_integer(), pid()) -> {ok, os_process()} | {error, inet:posix()}.
+process_watch(_Number, _Owner) -> ?NOT_LOADED.
+
+%% @private Sends it a signal, by the signal's number.
+-spec process_signal(os_process(), pos_integer()) -> ok | {error, inet:posix()}.
+process_signal(_Process, _Signal) -> ?NOT_LOADED.
+
+%% @private It has ended: its number may be another one's by now.
+-spec process_release(os_process()) -> ok.
+process_release(_Process) -> ?NOT_LOADED.
 
 %% @private Memory of Python and of the core.
 -spec memory_info() -> map().

@@ -13,6 +13,7 @@ from ._loop import ErlangEventLoop
 from ._mode import ExecutionMode, detect_mode
 from ._native import (
     INSIDE_VM,
+    ISOLATED,
     VM_FUNCTIONS,
     Atom,
     Binary,
@@ -79,11 +80,22 @@ if TYPE_CHECKING or INSIDE_VM:
         whereis,
     )
     from ._logging import setup_logging, setup_output
+elif ISOLATED:
+    from ._isolated_calls import (
+        async_call,
+        call,
+        registered_function,
+        self,
+        send,
+        sleep,
+        spawn_task,
+        whereis,
+    )
 
 
 def __getattr__(name: str) -> Any:
-    if INSIDE_VM:
-        return registered_function(name)
-    if name in VM_FUNCTIONS:
+    if name in VM_FUNCTIONS and not INSIDE_VM:
         return unavailable(name)
+    if INSIDE_VM or ISOLATED:
+        return registered_function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import selectors
 import sys
 import time
 from asyncio import base_events, constants
 from typing import Any, NoReturn
 
-from ._native import require_vm
+from ._native import ISOLATED, require_vm
 from ._transport import _ErlangDatagramTransport, _ErlangSocketTransport, _ErlangSSLProtocol
 
 try:
@@ -46,6 +47,9 @@ def _native_types() -> tuple[type, ...]:
 
 
 def _native_selector() -> Any:
+    if ISOLATED:
+        # Nobody but this process waits there.
+        return selectors.DefaultSelector()
     require_vm("erlang.ErlangEventLoop")
     import _erlang
 

@@ -7,11 +7,13 @@ the types (annotations, ``isinstance``) can be linted, documented and tested the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 __all__ = (
     "INSIDE_VM",
+    "ISOLATED",
     "VM_FUNCTIONS",
     "Atom",
     "Binary",
@@ -43,6 +45,9 @@ VM_FUNCTIONS = frozenset(
     }
 )
 """Functions of the package that exist outside the VM only to raise RuntimeError with advice."""
+
+ISOLATED = getattr(sys, "_erlang_python_isolated", False)
+"""Whether this is a process that a ``py_isolated`` server started."""
 
 _ADVICE = (
     "it needs the Erlang VM: start the application erlang_python and call the code with py:call or "
@@ -114,15 +119,19 @@ else:
 
             return type(name, (), {"__module__": "erlang", "__slots__": (), "__new__": refuse})
 
-        Atom = _placeholder("Atom")
-        Pid = _placeholder("Pid")
-        Ref = _placeholder("Ref")
-        Port = _placeholder("Port")
-        Fun = _placeholder("Fun")
-        Binary = _placeholder("Binary")
-        ScheduleMarker = _placeholder("ScheduleMarker")
+        if ISOLATED:
+            from ._external import Atom, Binary, Fun, Pid, Port, Ref
 
-        atom = unavailable("atom")
+            atom = Atom
+        else:
+            Atom = _placeholder("Atom")
+            Pid = _placeholder("Pid")
+            Ref = _placeholder("Ref")
+            Port = _placeholder("Port")
+            Fun = _placeholder("Fun")
+            Binary = _placeholder("Binary")
+            atom = unavailable("atom")
+        ScheduleMarker = _placeholder("ScheduleMarker")
 
     else:
         INSIDE_VM = True
