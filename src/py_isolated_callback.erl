@@ -61,8 +61,8 @@ plain(Reason, Message) ->
         false -> Message
     end.
 
-is_convertible([Head | Tail]) -> is_convertible(Head) andalso is_convertible(Tail);
 is_convertible([]) -> true;
+is_convertible([Head | Tail]) -> is_list(Tail) andalso is_convertible(Head) andalso is_convertible(Tail);
 is_convertible(Tuple) when is_tuple(Tuple) -> is_convertible(tuple_to_list(Tuple));
 is_convertible(Map) when is_map(Map) -> lists:all(fun is_key/1, maps:keys(Map)) andalso is_convertible(maps:values(Map));
 is_convertible(Bits) when is_bitstring(Bits) -> is_binary(Bits);

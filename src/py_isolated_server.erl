@@ -36,6 +36,7 @@
     monitor :: reference(),
     timer :: reference() | none,
     kill_timer = none :: reference() | none,
+    sent = false :: boolean(),
     interrupt :: boolean(),
     kill_after :: non_neg_integer() | infinity,
     term :: binary()
@@ -43,13 +44,13 @@
 
 -record(state, {
     settings :: settings(),
-    phase = starting :: starting | running,
+    %% killed: its end is still to be heard of.
+    phase = starting :: starting | running | killed,
     port = none :: port() | none,
     os_pid = none :: pos_integer() | none,
     process = none :: py_nif:os_process() | none,
     buffer :: py_isolated_frame:buffer(),
     start_timer = none :: reference() | none,
-    killed = false :: boolean(),
     %% Calls that wait, and the one that runs.
     queue = queue:new() :: queue:queue(#request{}),
     current = none :: #request{} | none,
@@ -84,12 +85,17 @@ await_start(#state{port = Port, start_timer = Timer} = State) ->
         receive
             {Port, _} = Message -> handle_info(Message, State);
             {'EXIT', Port, _} = Message -> handle_info(Message, State);
-            {timeout, Timer, _} = Message -> handle_info(Message, State)
+            {timeout, Timer, _} = Message -> handle_info(Message, State);
+            %% Of callbacks, since the setup may call Erlang.
+            {answer, Port, _, _} = Message -> handle_info(Message, State);
+            {'DOWN', _, process, _, _} = Message -> handle_info(Message, State)
         end,
     case Result of
         {noreply, #state{phase = running} = Running} -> {ok, Running};
         {noreply, Next} -> await_start(Next);
-        {stop, Reason, Next} -> _ = end_python(Next), {stop, Reason}
+        {stop, Reason, Next} ->
+            ok = end_python(Next),
+            {stop, Reason}
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {noreply, #state{}} | {reply, term(), #state{}}.
@@ -188,7 +194,6 @@ start_python(#state{settings = Settings} = State) ->
                 phase = starting,
                 port = Port,
                 os_pid = OsPid,
-                killed = false,
                 buffer = py_isolated_frame:new(maps:get(max_bytes, Settings)),
                 start_timer = start_timer(maps:get(start_timeout, Settings), start)
             }}
@@ -196,7 +201,7 @@ start_python(#state{settings = Settings} = State) ->
         error:Reason -> {error, {cannot_start, Executable, Reason}}
     end.
 
-reason(_Status, #state{killed = true}) -> killed;
+reason(_Status, #state{phase = killed}) -> killed;
 reason(Status, _State) when Status > ?SIGNAL_STATUS -> {signal, Status - ?SIGNAL_STATUS};
 reason(Status, _State) -> {status, Status}.
 
@@ -204,10 +209,13 @@ reason(Status, _State) -> {status, Status}.
 ended(Reason, #state{phase = Phase, current = Current, others = Others, callbacks = Callbacks} = State) ->
     ok = release(State),
     ok = cancel_timer(State#state.start_timer),
-    [reply(Request, {error, {exited, Reason}}) || Request <- [Current || Current =/= none] ++ maps:values(Others)],
+    %% Coroutines that it has not got yet are for the next one.
+    Kept = maps:filter(fun(_, #request{sent = Sent, nested = Nested}) -> not (Sent orelse Nested) end, Others),
+    Lost = [Current || Current =/= none] ++ maps:values(maps:without(maps:keys(Kept), Others)),
+    [reply(Request, {error, {exited, Reason}}) || Request <- Lost],
     [demonitor(Monitor, [flush]) || Monitor <- maps:keys(Callbacks)],
     Free = State#state{
-        port = none, os_pid = none, process = none, current = none, others = #{}, callbacks = #{}, start_timer = none
+        port = none, os_pid = none, process = none, current = none, others = Kept, callbacks = #{}, start_timer = none
     },
     case Phase of
         starting -> {stop, {exited, Reason}, Free};
@@ -235,7 +243,7 @@ kill(#state{process = none} = State) ->
     State;
 kill(#state{process = Process} = State) ->
     _ = py_nif:process_signal(Process, ?SIGKILL),
-    State#state{killed = true}.
+    State#state{phase = killed}.
 
 %% Asked to end, so that what Python runs at exit is run, and killed when it does not.
 end_python(#state{port = none}) ->
@@ -288,8 +296,7 @@ handle_frame(ready, _, _, #state{phase = starting, start_timer = Timer} = State)
     ok = cancel_timer(Timer),
     Running = State#state{phase = running, start_timer = none},
     #state{others = Others} = Running,
-    [ok = send_request(Request, Running) || Request <- maps:values(Others)],
-    next(Running);
+    next(Running#state{others = maps:map(fun(_, Request) -> send_request(Request, Running) end, Others)});
 handle_frame(refused, _, Term, State) ->
     {stop, {setup_failed, py_isolated_term:exception(Term, true)}, State};
 handle_frame(Kind, Number, Term, State) when Kind =:= value; Kind =:= exception ->
@@ -330,8 +337,12 @@ accept(#request{nested = Nested, kind = Kind} = Request, State) when Nested; Kin
     #state{others = Others, settings = #{queue_limit := Limit}} = State,
     case maps:size(Others) < Limit of
         true ->
-            _ = State#state.phase =:= running andalso send_request(Request, State),
-            {noreply, State#state{others = Others#{Request#request.number => Request}}};
+            Sent =
+                case State#state.phase of
+                    running -> send_request(Request, State);
+                    _ -> Request
+                end,
+            {noreply, State#state{others = Others#{Request#request.number => Sent}}};
         false ->
             ok = reply(Request, {error, busy}),
             {noreply, State}
@@ -349,16 +360,16 @@ accept(Request, #state{queue = Queue, settings = #{queue_limit := Limit}} = Stat
 next(#state{phase = running, current = none, queue = Queue} = State) ->
     case queue:out(Queue) of
         {{value, Request}, Rest} ->
-            ok = send_request(Request, State),
-            State#state{current = Request, queue = Rest};
+            State#state{current = send_request(Request, State), queue = Rest};
         {empty, _} ->
             State
     end;
 next(State) ->
     State.
 
-send_request(#request{kind = Kind, number = Number, term = Term}, State) ->
-    send(Kind, Number, Term, State).
+send_request(#request{kind = Kind, number = Number, term = Term} = Request, State) ->
+    ok = send(Kind, Number, Term, State),
+    Request#request{sent = true, term = <<>>}.
 
 find(Number, #state{current = #request{number = Number} = Request}) -> {ok, Request};
 find(Number, #state{others = Others}) -> maps:find(Number, Others).
@@ -378,8 +389,7 @@ store(#request{number = Number} = Request, #state{others = Others} = State) ->
 
 out_of_time(Number, State) ->
     case find(Number, State) of
-        {ok, Request} when State#state.phase =:= starting ->
-            %% It was not sent yet.
+        {ok, #request{sent = false} = Request} ->
             {ok, _, Rest} = take(Number, State),
             ok = reply(Request, {error, timeout}),
             Rest;
@@ -394,7 +404,7 @@ caller_gone(Monitor, State) ->
     Its = fun(#request{monitor = M}) -> M =:= Monitor end,
     #state{current = Current, others = Others} = State,
     case [Request || Request <- [Current | maps:values(Others)], Request =/= none, Its(Request)] of
-        [#request{number = Number} = Request] when State#state.phase =:= starting ->
+        [#request{number = Number, sent = false} = Request] ->
             {ok, _, Rest} = take(Number, State),
             ok = reply(Request, gone),
             Rest;

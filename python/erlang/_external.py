@@ -41,8 +41,12 @@ def _full_name(cls: type) -> str:
 
 
 def _key_text(key: object) -> str:
-    """A key in a message; only texts and numbers are shown, since others' repr() may do anything."""
-    return repr(key)[:200] if type(key) in (str, bytes, int, float) else _full_name(type(key))
+    """A key in a message, as Erlang prints it; of what is no text or number the type, since a repr() may do anything."""
+    if isinstance(key, bytes):
+        key = key.decode("utf-8", "backslashreplace")
+    if isinstance(key, str):
+        return f'<<"{str.__str__(key)[:200]}">>'
+    return repr(key)[:200] if type(key) in (int, float) else _full_name(type(key))
 
 
 class Atom(str):
@@ -298,7 +302,8 @@ def _skip_reference(creation: int) -> Callable[[_Reader], None]:
 
 
 def _skip_fun(reader: _Reader) -> None:
-    reader.at += reader.u32() - 4
+    size = reader.u32()
+    reader.at += size - 4
 
 
 def _skip_export(reader: _Reader) -> None:
@@ -515,7 +520,11 @@ def _put_array(value: Any, out: _Out, raw: bool) -> bool:
     if view is not None:
         with view:
             code, items, dimensions = _code(view), view.itemsize, view.ndim
-        if (tolist is None or isinstance(value, memoryview)) and items == 1 and code in ("B", "b", "c"):
+        if (
+            (tolist is None or isinstance(value, memoryview))
+            and items == 1
+            and code in ("B", "b", "c")
+        ):
             _put_buffer(value, out, raw)
             return True
         numbers = code in ("Zf", "Zd") or len(code) == 1 and code in "?bBhHiIlLqQnNefd"

@@ -31,6 +31,7 @@ from ._isolated_link import Asked, Link, Question, Request
 __all__ = ("caller", "link", "main", "wait")
 
 _SOURCE, _SINK = 3, 4
+_CPU_GRACE = 5  # seconds
 _TRACEBACK, _ARRAYS_AS_BINARY = 1, 2
 _BUILTIN_EXCEPTIONS = {
     value
@@ -108,7 +109,12 @@ def _resolve(module: str, function: str) -> Any:
                 raise
             name, _, part = name.rpartition(".")
             rest.insert(0, part)
-    for part in (*rest, *function.split(".")):
+    for part in rest:
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module) from None
+    for part in function.split("."):
         found = getattr(found, part)
     return found
 
@@ -162,7 +168,9 @@ def _outcome(flags: int, evaluate: Callable[[], Any]) -> tuple[Asked, bytes]:
         if inspect.iscoroutine(value):
             value.close()
             raise TypeError("the function returned a coroutine: use py_isolated:run to run it")
-        return Asked.VALUE, _external.encode(value, arrays_as_binary=bool(flags & _ARRAYS_AS_BINARY))
+        return Asked.VALUE, _external.encode(
+            value, arrays_as_binary=bool(flags & _ARRAYS_AS_BINARY)
+        )
     except BaseException as error:
         return Asked.EXCEPTION, _exception_body(error, flags)
 
@@ -347,7 +355,9 @@ def _limit(limits: dict[str, int]) -> None:
         "core": resource.RLIMIT_CORE,
     }
     for name, value in limits.items():
-        resource.setrlimit(kinds[name], (value, value))
+        # At the soft limit SIGXCPU says what it is; at the hard one SIGKILL would come in its place.
+        hard = value + _CPU_GRACE if name == "cpu" else value
+        resource.setrlimit(kinds[name], (value, hard))
 
 
 def _die_with_the_vm() -> None:
