@@ -17,6 +17,8 @@ all() ->
         terms_there_and_back,
         terms_as_arguments,
         terms_through_an_event_loop,
+        terms_through_a_process,
+        objects_of_a_process,
         integers,
         floats,
         binaries,
@@ -89,6 +91,25 @@ end_per_suite(_Config) ->
     ok = test_support:stop().
 
 %%% Properties
+
+%% What converts there is Python code, which must agree with the C code of the VM.
+terms_through_a_process(_Config) ->
+    {ok, Server} = py_isolated:start_link(#{}),
+    holds(
+        ?FORALL(Term, python_term(), {ok, there_and_back(Term)} =:= py_isolated:eval(Server, <<"x">>, #{x => Term}))
+    ),
+    ok = py_isolated:stop(Server).
+
+objects_of_a_process(_Config) ->
+    {ok, Server} = py_isolated:start_link(#{}),
+    %% Pids and their likes have no number that would be the same there.
+    Describe = <<"(type(x).__name__, __import__('re').sub(r'<erlang\\.\\w+ [^>]*>+', '', repr(x)))">>,
+    holds(
+        ?FORALL(
+            Term, python_term(), py:eval(Describe, #{x => Term}) =:= py_isolated:eval(Server, Describe, #{x => Term})
+        )
+    ),
+    ok = py_isolated:stop(Server).
 
 terms_there_and_back(_Config) ->
     holds(?FORALL(Term, python_term(), {ok, there_and_back(Term)} =:= py:call('__main__', property_echo, [Term]))).
