@@ -28,6 +28,7 @@ bench:
 	"$$(cat _build/cmake/python-executable)" bench/bench_callbacks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_tasks.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_messages.py
+	"$$(cat _build/cmake/python-executable)" bench/bench_isolated.py
 	"$$(cat _build/cmake/python-executable)" bench/bench_loop.py
 
 # Mixed load with restarts and killed processes for SECONDS; see docs/robustness.md.

@@ -18,7 +18,7 @@ if [ ${#cases[@]} -eq 0 ]; then
         py_hostile_SUITE:run_closed_selector py_hostile_SUITE:run_replaced_keys py_hostile_SUITE:run_odd_futures
         py_hostile_SUITE:run_vanishing_names py_hostile_SUITE:run_wrong_process py_hostile_SUITE:run_native_module
         py_interrupt_SUITE:run_only_the_task_meant py_interrupt_SUITE:run_replace_idle
-        py_channel_SUITE:run_cases py_stream_SUITE:run_cases py_soak:short)
+        py_channel_SUITE:run_cases py_stream_SUITE:run_cases task_end_SUITE:run_cases py_soak:short)
 fi
 
 rebar3 as test compile >&2
@@ -28,7 +28,7 @@ rm -rf "$app/ebin"
 cp -R _build/test/lib/erlang_python/ebin "$app/ebin"
 cp -R priv/python "$app/priv/"
 erlc +nowarn_export_all -o "$app/ebin" test/test_support.erl test/py_vm.erl test/py_soak.erl \
-    test/py_{hostile,sandbox,interrupt,memory,fault,channel,stream}_SUITE.erl
+    test/py_{hostile,sandbox,interrupt,memory,fault,channel,stream}_SUITE.erl test/task_end_SUITE.erl
 ln -sfn "$root/test/hostile" "$app/ebin/hostile"
 
 # shellcheck disable=SC1091

@@ -5,9 +5,9 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
--export([calls/1, callbacks/1, tasks/1, messages/1, loop/1, example/1]).
+-export([calls/1, callbacks/1, tasks/1, messages/1, isolated/1, loop/1, example/1]).
 
-all() -> [calls, callbacks, tasks, messages, loop, example].
+all() -> [calls, callbacks, tasks, messages, isolated, loop, example].
 
 suite() -> [{timetrap, {minutes, 5}}].
 
@@ -51,6 +51,17 @@ tasks(Config) ->
     ?assertEqual(10000, median(<<"10,000 at once">>, <<"completed">>, Rows)),
     Memory = median(<<"1,000 waiting tasks">>, <<"memory of each">>, Rows),
     ?assert(Memory < 100000, Memory).
+
+isolated(Config) ->
+    Rows = run(Config, "bench_isolated", []),
+    [?assert(median(Case, Subject, Rows) > 0) || {Case, Subject} <- [
+        {<<"call">>, <<"isolated, p50">>},
+        {<<"call, 16 processes">>, <<"control: in the VM">>},
+        {<<"documents, there and back">>, <<"isolated">>},
+        {<<"two computations at once">>, <<"isolated">>},
+        {<<"start">>, <<"isolated">>},
+        {<<"memory of a process">>, <<"isolated">>}
+    ]].
 
 messages(Config) ->
     Rows = run(Config, "bench_messages", []),
