@@ -10,6 +10,7 @@ package main
 import "C"
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -163,10 +164,19 @@ func (l *eventLoop) stop() {
 
 func (l *eventLoop) wake() { l.waker.Notify() }
 
-// failQueued closes the queue and answers what was in it.
+// failQueued closes the queue and answers what was in it. Tasks of spawn_task have nobody to answer: the log says that
+// they were dropped.
 func (l *eventLoop) failQueued(reason C.ERL_NIF_TERM) {
+	spawned := 0
 	for _, t := range l.queue.Close() {
-		failTask((*C.task)(t), reason)
+		c := (*C.task)(t)
+		if c.kind != C.TASK_RESOLVE && bool(C.task_silent(c)) {
+			spawned++
+		}
+		failTask(c, reason)
+	}
+	if spawned > 0 {
+		logEvent(fmt.Sprintf("%d tasks of spawn_task, which waited for an event loop, ended with it", spawned))
 	}
 }
 

@@ -104,12 +104,18 @@ func (r *rawEvents) removeTimer(t *rawTimer) {
 
 func (r *rawEvents) fire(t *rawTimer) {
 	t.fired, t.round = true, r.round
+	r.addTimerEvent(t.callback)
+	r.removeTimer(t)
+}
+
+// addTimerEvent reports a timer event, and counts it: events of one callback are merged, and one of them may be taken
+// back by cancelTimer.
+func (r *rawEvents) addTimerEvent(callback uint64) {
 	if r.fired == nil {
 		r.fired = make(map[uint64]int)
 	}
-	r.fired[t.callback]++
-	r.pending.Add(t.callback, pending.Timer)
-	r.removeTimer(t)
+	r.fired[callback]++
+	r.pending.Add(callback, pending.Timer)
 }
 
 func (r *rawEvents) fireDue(now int64) {
@@ -162,7 +168,7 @@ func (r *rawEvents) dispatchCallback(env *C.ErlNifEnv, callback uint64) error {
 	if r.closed {
 		return errEnded
 	}
-	r.pending.Add(callback, pending.Timer)
+	r.addTimerEvent(callback)
 	r.announce(env)
 	return nil
 }

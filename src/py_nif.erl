@@ -225,7 +225,8 @@ event_loop_create_task(_Loop, _Reference, _Kind, _Module, _Function, _Arguments,
     ok | {error, term()}.
 event_loop_spawn_task(_Loop, _Reference, _Kind, _Module, _Function, _Arguments, _Keywords, _Flags) -> ?NOT_LOADED.
 
-%% @private Cancels the asyncio task of a task.
+%% @doc Cancels a task of that loop: one that is queued does not start, a coroutine gets `asyncio.CancelledError'. No
+%% error when there is none.
 -spec event_loop_cancel(event_loop(), reference()) -> ok.
 event_loop_cancel(_Loop, _Reference) -> ?NOT_LOADED.
 

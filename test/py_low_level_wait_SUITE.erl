@@ -102,6 +102,12 @@ cancelled_timers(_Config) ->
     ?assertEqual(1, py_nif:poll_events(Loop, 5000)),
     ok = py_nif:cancel_timer(Loop, One),
     ?assertEqual([{3, timer}], py_nif:get_pending(Loop)),
+    %% So does an event of that callback that needed no timer.
+    {ok, Two} = py_nif:call_later(Loop, 0, 5),
+    ?assertEqual(1, py_nif:poll_events(Loop, 5000)),
+    ok = py_nif:dispatch_timer(Loop, 5),
+    ok = py_nif:cancel_timer(Loop, Two),
+    ?assertEqual([{5, timer}], py_nif:get_pending(Loop)),
     %% After somebody took it: a later one of the same callback is nothing to it.
     {ok, Taken} = py_nif:call_later(Loop, 0, 4),
     ?assertEqual([{4, timer}], collect(Loop, 1)),

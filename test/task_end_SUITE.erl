@@ -11,7 +11,7 @@ all() ->
         destroyed_loop_runs_no_more, stopped_application_runs_no_more, killed_owner_answers_for_a_stuck_loop,
         destroyed_loop_is_replaced, destroyed_by_others, queued_before_the_start,
         cancelled_in_the_queue, cancelled_behind_others, cancelled_chain,
-        own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, bad_arguments
+        spawned_tasks_end_with_their_loop, own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, bad_arguments
     ].
 
 suite() ->
@@ -222,6 +222,17 @@ cancelled_chain(_) ->
     Length = length(marks()),
     timer:sleep(50),
     ?assertEqual(Length, length(marks())).
+
+%% Nobody waits for them, so the log says that they were dropped.
+spawned_tasks_end_with_their_loop(_) ->
+    _ = block(),
+    [ok = py_event_loop:spawn_task('__main__', mark, [N]) || N <- lists:seq(1, 100)],
+    {ok, Loop} = py_event_loop:get_loop(),
+    {ok, Logged} = test_support:logged(fun() -> ok = py_nif:event_loop_destroy(Loop) end, 2),
+    ?assertMatch([_], [Text || Text <- Logged, string:find(Text, "100 tasks of spawn_task") =/= nomatch]),
+    open(),
+    timer:sleep(100),
+    ?assertEqual([], marks()).
 
 %%% What tasks leave behind
 
