@@ -19,11 +19,12 @@ init(Config) ->
         {Flags, [
             worker(py_log, []),
             worker(py_runtime, [Config]),
+            %% Before the loops: the end of one of these is nothing to Python's calls of Erlang.
+            supervisor(py_callback_sup),
             supervisor(py_event_worker_sup),
             worker(py_event_worker_starter, []),
             worker(py_event_loop, []),
             worker(py_event_loop_pool, [Config]),
-            supervisor(py_callback_sup),
             worker(py_stream_server, [])
         ]}}.
 

@@ -30,7 +30,7 @@ groups() ->
             async_call, async_thousand, async_cancel, async_timeout, async_errors, stock_loop, closed_loop
         ]},
         {deaths, [], [
-            killed_callees, killed_callers, killed_server, stopped_during_call, stopped_during_sleep
+            killed_callees, killed_callers, killed_server, loops_end_beside_calls, stopped_during_call, stopped_during_sleep
         ]},
         {processes, [], [send_local, send_remote, send_to_the_dead, whereis_name, self_process]},
         {sleeping, [], [
@@ -565,6 +565,25 @@ killed_server(_) ->
     {async, {ok, {<<"ErlangError">>, <<"exit">>}}} = receive {async, _} = Async -> Async end,
     [Pid ! go_on || Pid <- Held],
     {ok, 1} = call(call, [identity, 1]).
+
+%% Calls of Erlang by contexts have nothing to do with event loops.
+loops_end_beside_calls(_) ->
+    ok = py:exec(<<
+        "import erlang, threading\n"
+        "calls_stop = threading.Event()\n"
+        "def calls_go_on():\n"
+        "    count = 0\n"
+        "    while not calls_stop.is_set():\n"
+        "        erlang.call('identity', count)\n"
+        "        count += 1\n"
+        "    return count\n"
+    >>),
+    Self = self(),
+    spawn_link(fun() -> Self ! {went_on, py:call('__main__', calls_go_on, [])} end),
+    [restart(Worker) || Worker <- [py_event_loop, py_event_loop_pool, py_event_loop]],
+    {ok, _} = py:eval(<<"calls_stop.set()">>),
+    {ok, Count} = receive {went_on, Result} -> Result after 20000 -> error(timeout) end,
+    ?assert(Count > 0).
 
 stopped_during_call(Config) ->
     Self = self(),
