@@ -28,14 +28,16 @@
     start_timeout => timeout(),
     stop_timeout => non_neg_integer(),
     restarts => {non_neg_integer(), pos_integer()},
-    queue_limit => pos_integer()
+    queue_limit => pos_integer(),
+    load => {atomics:atomics_ref(), pos_integer()}
 }.
 %% `python': default is the one of the VM, or that of `venv'. `python_path': folders in front of `sys.path', after which
 %% those of the environment key of that name come. `env': variables, `false' takes one away. `cd': its folder.
 %% `setup': statements that each new process runs before anything else. `limits': bytes of address space, seconds of
 %% processor time, open files, bytes of a file, bytes of a core dump. `start_timeout' (30000) and `stop_timeout' (5000)
 %% in milliseconds. `restarts' ({3, 10}): the process may end as often in as many seconds by itself; beyond that the
-%% server ends as well. `queue_limit' (100000): calls that wait; more are answered `{error, busy}'.
+%% server ends as well. `queue_limit' (100000): calls that wait; more are answered `{error, busy}'. `load':
+%% where the server keeps the number of its requests, for whoever has several.
 
 -type call_options() :: #{
     timeout => timeout(),
@@ -61,7 +63,7 @@
 }.
 
 -define(OPTIONS, [
-    python, venv, python_path, env, cd, setup, limits, start_timeout, stop_timeout, restarts, queue_limit
+    python, venv, python_path, env, cd, setup, limits, start_timeout, stop_timeout, restarts, queue_limit, load
 ]).
 -define(CALL_OPTIONS, [timeout, interrupt, kill_after, kwargs, traceback, arrays]).
 -define(LIMITS, [memory, cpu, files, file_size, core]).
@@ -273,6 +275,7 @@ settings(Options) ->
         start_timeout => option(start_timeout, Options, 30000, fun(T) -> ?IS_TIMEOUT(T) end),
         stop_timeout => option(stop_timeout, Options, 5000, fun(T) -> T =/= infinity andalso ?IS_TIMEOUT(T) end),
         restarts => option(restarts, Options, {3, 10}, fun is_intensity/1),
+        load => maps:get(load, Options, none),
         queue_limit => option(queue_limit, Options, 100000, fun(N) -> is_integer(N) andalso N > 0 end)
     }.
 

@@ -24,7 +24,8 @@
     start_timeout := timeout(),
     stop_timeout := non_neg_integer(),
     restarts := {non_neg_integer(), pos_integer()},
-    queue_limit := pos_integer()
+    queue_limit := pos_integer(),
+    load := none | {atomics:atomics_ref(), pos_integer()}
 }.
 
 -record(request, {
@@ -53,6 +54,7 @@
     start_timer = none :: reference() | none,
     %% Calls that wait, and the one that runs.
     queue = queue:new() :: queue:queue(#request{}),
+    queued = 0 :: non_neg_integer(),
     current = none :: #request{} | none,
     %% Coroutines and nested calls that Python has, by their numbers.
     others = #{} :: #{pos_integer() => #request{}},
@@ -91,7 +93,7 @@ await_start(#state{port = Port, start_timer = Timer} = State) ->
             {'DOWN', _, process, _, _} = Message -> handle_info(Message, State)
         end,
     case Result of
-        {noreply, #state{phase = running} = Running} -> {ok, Running};
+        {noreply, #state{phase = running} = Running} -> published({ok, Running});
         {noreply, Next} -> await_start(Next);
         {stop, Reason, Next} ->
             ok = end_python(Next),
@@ -99,7 +101,35 @@ await_start(#state{port = Port, start_timer = Timer} = State) ->
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {noreply, #state{}} | {reply, term(), #state{}}.
-handle_call({request, Kind, Via, Term, Options}, {Caller, _} = From, #state{next = Number} = State) ->
+handle_call(Message, From, State) ->
+    published(called(Message, From, State)).
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Message, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info(Message, State) ->
+    published(told(Message, State)).
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{current = Current, others = Others, queue = Queue} = State) ->
+    Waiting = [Current || Current =/= none] ++ maps:values(Others) ++ queue:to_list(Queue),
+    [reply(Request, {error, closed}) || Request <- Waiting],
+    end_python(State).
+
+%% How many requests the server has, where somebody wants to know it.
+published(Result) ->
+    case element(tuple_size(Result), Result) of
+        #state{settings = #{load := {Load, Index}}, queued = Queued, current = Current, others = Others} ->
+            Requests = Queued + maps:size(Others) + length([Current || Current =/= none]),
+            ok = atomics:put(Load, Index, Requests);
+        _ ->
+            ok
+    end,
+    Result.
+
+called({request, Kind, Via, Term, Options}, {Caller, _} = From, #state{next = Number} = State) ->
     Request = #request{
         number = Number,
         kind = Kind,
@@ -112,69 +142,58 @@ handle_call({request, Kind, Via, Term, Options}, {Caller, _} = From, #state{next
         term = Term
     },
     accept(Request, State#state{next = Number + 1, calls = State#state.calls + 1});
-handle_call(info, _From, #state{phase = Phase, queue = Queue, current = Current, others = Others} = State) ->
+called(info, _From, #state{phase = Phase, queued = Queued, current = Current, others = Others} = State) ->
     Info = #{
         state => Phase,
         os_pid => State#state.os_pid,
-        queued => queue:len(Queue),
+        queued => Queued,
         running => length([Current || Current =/= none]) + maps:size(Others),
         calls => State#state.calls,
         restarts => State#state.restarts
     },
     {reply, Info, State};
-handle_call(interrupt, _From, #state{current = #request{number = Number}} = State) ->
+called(interrupt, _From, #state{current = #request{number = Number}} = State) ->
     ok = send(interrupt, Number, <<>>, State),
     {reply, ok, State};
-handle_call(interrupt, _From, State) ->
+called(interrupt, _From, State) ->
     {reply, ok, State};
-handle_call(kill, _From, State) ->
+called(kill, _From, State) ->
     {reply, ok, kill(State)};
-handle_call(_Request, _From, State) ->
+called(_Request, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
--spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
-handle_cast(_Message, State) ->
-    {noreply, State}.
-
--spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
-handle_info({Port, {data, Data}}, #state{port = Port, buffer = Buffer} = State) ->
+told({Port, {data, Data}}, #state{port = Port, buffer = Buffer} = State) ->
     case py_isolated_frame:add(Data, Buffer) of
         {Frames, Rest} -> handle_frames(Frames, State#state{buffer = Rest});
         too_large -> {noreply, kill(State)}
     end;
-handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
+told({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     ended(reason(Status, State), State);
-handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
+told({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     ended({port, Reason}, State);
-handle_info({'EXIT', Parent, Reason}, State) when is_pid(Parent) ->
+told({'EXIT', Parent, Reason}, State) when is_pid(Parent) ->
     %% Of whoever started it; gen_server itself looks after its parent.
     {stop, Reason, State};
-handle_info({timeout, Timer, start}, #state{start_timer = Timer} = State) ->
+told({timeout, Timer, start}, #state{start_timer = Timer} = State) ->
     {stop, start_timeout, State};
-handle_info({timeout, _Timer, {timeout, Number}}, State) ->
+told({timeout, _Timer, {timeout, Number}}, State) ->
     {noreply, out_of_time(Number, State)};
-handle_info({timeout, _Timer, {kill, Number}}, State) ->
+told({timeout, _Timer, {kill, Number}}, State) ->
     case find(Number, State) of
         {ok, _} -> {noreply, kill(State)};
         error -> {noreply, State}
     end;
-handle_info({'DOWN', Monitor, process, _, Reason}, #state{callbacks = Callbacks} = State) ->
+told({'DOWN', Monitor, process, _, Reason}, #state{callbacks = Callbacks} = State) ->
     case maps:take(Monitor, Callbacks) of
         {Number, Rest} -> {noreply, callback_ended(Number, Reason, State#state{callbacks = Rest})};
         error -> {noreply, caller_gone(Monitor, State)}
     end;
-handle_info({answer, Port, Number, Term}, #state{port = Port} = State) ->
+told({answer, Port, Number, Term}, #state{port = Port} = State) ->
     %% Of this process of Python's, not of one before it.
     ok = send(answer, Number, Term, State),
     {noreply, State};
-handle_info(_Message, State) ->
+told(_Message, State) ->
     {noreply, State}.
-
--spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{current = Current, others = Others, queue = Queue} = State) ->
-    Waiting = [Current || Current =/= none] ++ maps:values(Others) ++ queue:to_list(Queue),
-    [reply(Request, {error, closed}) || Request <- Waiting],
-    end_python(State).
 
 %%% The process
 
@@ -347,20 +366,20 @@ accept(#request{nested = Nested, kind = Kind} = Request, State) when Nested; Kin
             ok = reply(Request, {error, busy}),
             {noreply, State}
     end;
-accept(Request, #state{queue = Queue, settings = #{queue_limit := Limit}} = State) ->
-    case queue:len(Queue) < Limit of
+accept(Request, #state{queue = Queue, queued = Queued, settings = #{queue_limit := Limit}} = State) ->
+    case Queued < Limit of
         true ->
-            {noreply, next(State#state{queue = queue:in(Request, Queue)})};
+            {noreply, next(State#state{queue = queue:in(Request, Queue), queued = Queued + 1})};
         false ->
             ok = reply(Request, {error, busy}),
             {noreply, State}
     end.
 
 %% Gives Python its next call.
-next(#state{phase = running, current = none, queue = Queue} = State) ->
+next(#state{phase = running, current = none, queue = Queue, queued = Queued} = State) ->
     case queue:out(Queue) of
         {{value, Request}, Rest} ->
-            State#state{current = send_request(Request, State), queue = Rest};
+            State#state{current = send_request(Request, State), queue = Rest, queued = Queued - 1};
         {empty, _} ->
             State
     end;
@@ -432,7 +451,7 @@ kill_later(#request{number = Number} = Request, KillAfter, State) ->
 drop(Its, Result, #state{queue = Queue} = State) ->
     {Dropped, Kept} = lists:partition(Its, queue:to_list(Queue)),
     [reply(Request, Result) || Request <- Dropped],
-    State#state{queue = queue:from_list(Kept)}.
+    State#state{queue = queue:from_list(Kept), queued = length(Kept)}.
 
 reply(Request, Result) ->
     _ = answer(Request, Result),

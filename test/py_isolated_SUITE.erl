@@ -17,7 +17,7 @@ all() ->
         crashes, what_waits_survives, too_many_restarts, supervised, killed_server, dead_vm, gil_is_kept,
         memory_limit, cpu_limit, setup, environment, virtual_environment,
         coroutines, coroutines_end, programs_and_forks, input, garbage,
-        busy, stopping, many_servers, nothing_is_left, info, bad_arguments
+        busy, stopping, many_servers, pool, pool_goes_on, pool_arguments, nothing_is_left, info, bad_arguments
     ].
 
 suite() ->
@@ -373,10 +373,10 @@ kill_after(_) ->
     [{error, timeout} = call(Server, spin, [60], #{timeout => 1, kill_after => 0}) || _ <- lists:seq(1, 5)],
     {ok, 2} = py_isolated:eval(Server, <<"1 + 1">>).
 
-dead_callers(_) ->
+dead_callers(Config) ->
     Server = server(),
     {_, Runs} = sleeping(Server, #{interrupt => true}),
-    Path = filename:join(list_to_binary(os:getenv("TMPDIR", "/tmp")), test_support:unique("isolated")),
+    Path = filename:join(list_to_binary(?config(priv_dir, Config)), test_support:unique("isolated")),
     {_, Waits} = async(fun() -> py_isolated:call(Server, builtins, open, [Path, <<"w">>]) end),
     test_support:eventually(fun() -> maps:get(queued, py_isolated:info(Server)) =:= 1 end),
     exit(Waits, kill),
@@ -618,8 +618,8 @@ busy(_) ->
     [{ok, 1}, {ok, 1}] = [result(W) || W <- Waiting],
     [{ok, 1}, {ok, 2}] = [result(A) || A <- Awaiting].
 
-stopping(_) ->
-    Path = filename:join(list_to_binary(os:getenv("TMPDIR", "/tmp")), test_support:unique("isolated")),
+stopping(Config) ->
+    Path = filename:join(list_to_binary(?config(priv_dir, Config)), test_support:unique("isolated")),
     Server = server(),
     ok = py_isolated:exec(Server, <<"import atexit">>),
     {ok, _} = py_isolated:eval(
@@ -649,6 +649,52 @@ many_servers(_) ->
     8 = length(lists:usort(OsPids)),
     [ok = py_isolated:stop(Server) || Server <- Servers],
     [gone(OsPid) || OsPid <- OsPids].
+
+pool(_) ->
+    {ok, _} = py_isolated_pool:start_link(isolated_pool, #{size => 3, setup => <<"import isolated_code, os">>}),
+    [isolated_pool_1, isolated_pool_2, isolated_pool_3] = py_isolated_pool:servers(isolated_pool),
+    {ok, 2.0} = py_isolated_pool:call(isolated_pool, math, sqrt, [4.0]),
+    {ok, 3} = py_isolated_pool:eval(isolated_pool, <<"x">>, #{x => 3}),
+    {ok, 4} = py_isolated_pool:run(isolated_pool, asyncio, sleep, [0, 4]),
+    %% Those that have nothing to do are taken, all at the same time.
+    Sleeping = [async(fun() -> py_isolated_pool:call(isolated_pool, ?CODE, sleep, [60], #{}, #{timeout => 5000, interrupt => true}) end) || _ <- [1, 2]],
+    test_support:eventually(fun() ->
+        [0, 1, 1] =:= lists:sort([R || #{running := R} <- maps:values(py_isolated_pool:info(isolated_pool))])
+    end),
+    OsPids = lists:usort([OsPid || _ <- lists:seq(1, 20), {ok, OsPid} <- [py_isolated_pool:eval(isolated_pool, <<"os.getpid()">>)]]),
+    ?assertMatch([_], OsPids),
+    [{error, timeout} = result(S) || S <- Sleeping],
+    Many = [async(fun() -> py_isolated_pool:eval(isolated_pool, <<"(n, os.getpid())">>, #{n => N}) end) || N <- lists:seq(1, 300)],
+    Answers = [result(M) || M <- Many],
+    ?assertEqual(lists:seq(1, 300), [N || {ok, {N, _}} <- Answers]),
+    ok = py_isolated_pool:stop(isolated_pool),
+    {error, closed} = py_isolated_pool:call(isolated_pool, math, sqrt, [4.0]).
+
+pool_goes_on(_) ->
+    {ok, Pool} = py_isolated_pool:start_link(isolated_pool, #{size => 2, restarts => {0, 1}}),
+    [begin
+        {error, {exited, {status, 3}}} = py_isolated_pool:call(isolated_pool, os, '_exit', [3]),
+        {ok, 2.0} = py_isolated_pool:call(isolated_pool, math, sqrt, [4.0], #{}, #{timeout => 20000})
+     end || _ <- [1]],
+    test_support:eventually(fun() ->
+        [running, running] =:= [State || #{state := State} <- maps:values(py_isolated_pool:info(isolated_pool))]
+    end),
+    ?assert(is_process_alive(Pool)),
+    [{ok, 2.0} = py_isolated_pool:call(isolated_pool, math, sqrt, [4.0]) || _ <- lists:seq(1, 10)],
+    ok = py_isolated_pool:stop(isolated_pool).
+
+pool_arguments(_) ->
+    ?assertError({bad_option, size, 0}, py_isolated_pool:start_link(isolated_pool, #{size => 0})),
+    ?assertError({bad_argument, name, "x"}, py_isolated_pool:start_link("x", #{})),
+    ?assertError({bad_argument, options, []}, py_isolated_pool:start_link(isolated_pool, [])),
+    {error, {setup_failed, {'ZeroDivisionError', _, _}}} =
+        py_isolated_pool:start_link(isolated_pool, #{size => 2, setup => <<"1 / 0">>}),
+    {error, closed} = py_isolated_pool:eval(isolated_no_pool, <<"1">>),
+    [] = py_isolated_pool:servers(isolated_no_pool),
+    {ok, Supervisor} = supervisor:start_link(isolated_supervisor, [py_isolated_pool:child_spec({isolated_pool, #{size => 1}})]),
+    {ok, 2} = py_isolated_pool:eval(isolated_pool, <<"1 + 1">>),
+    ?assertError({bad_argument, module, 1}, py_isolated_pool:call(isolated_pool, 1, f, [])),
+    ok = gen_server:stop(Supervisor).
 
 nothing_is_left(_) ->
     Descriptors = fun() -> length(element(2, file:list_dir("/proc/self/fd"))) end,
