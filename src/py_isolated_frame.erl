@@ -51,7 +51,7 @@ frames(Data, Limit, Frames) ->
     {lists:reverse(Frames), #buffer{parts = Parts, size = byte_size(Data), needed = Needed, limit = Limit}}.
 
 %% @doc A frame for Python.
--spec frame(byte(), non_neg_integer(), iodata()) -> iodata().
+-spec frame(byte(), non_neg_integer(), iodata()) -> iolist().
 frame(Kind, Number, Term) ->
     [<<(iolist_size(Term) + ?HEAD):32, Kind, Number:64>>, Term].
 
