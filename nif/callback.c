@@ -466,10 +466,12 @@ PyObject *callback_resolve(task *t) {
 
 /* Destroyed with its destructor: the handle of an answer that a loop dropped, say when it was
  * closed. A receiver of a channel may have been woken by it, and another one must look then. */
+static const char answer_name[] = "erlang.answer";
+
 static void answer_dropped(PyObject *capsule) { core_wake_others(); }
 
 static PyObject *callback_set_future(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    if (count != 4 || !PyCapsule_CheckExact(args[3])) {
+    if (count != 4 || !PyCapsule_IsValid(args[3], answer_name)) {
         PyErr_SetString(PyExc_TypeError, "a future, a bool, a value and a capsule are expected");
         return NULL;
     }
@@ -491,7 +493,7 @@ void callback_resolve_threadsafe(void *thread_state, void *object, int status, E
     PyObject *value = answer_object(status, env, term, &failed);
     PyObject *loop = value != NULL ? PyObject_CallMethod(future, "get_loop", NULL) : NULL;
     callback_state *state = callback_state_get();
-    PyObject *capsule = loop != NULL ? PyCapsule_New(state, NULL, answer_dropped) : NULL;
+    PyObject *capsule = loop != NULL ? PyCapsule_New(state, answer_name, answer_dropped) : NULL;
     PyObject *handle =
         capsule != NULL
             ? PyObject_CallMethod(loop, "call_soon_threadsafe", "OOOOO", state->set_future, future,

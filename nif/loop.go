@@ -51,6 +51,7 @@ type eventLoop struct {
 	stackSize   atomic.Int64
 	owner       atomic.Pointer[C.ErlNifPid] // who is told when the thread ends unasked
 	cancelCount atomic.Int32                // len(cancels), to be looked at without the lock
+	cancelKeys  atomic.Int32                // len(cancelled), likewise
 
 	_ cpu.CacheLinePad
 

@@ -26,9 +26,12 @@ func (l *eventLoop) cancel(keys ...uint64) {
 		l.cancelled = make(map[uint64]int)
 	}
 	for _, key := range keys {
-		l.cancels = append(l.cancels, cancellation{key, after})
-		l.cancelled[key]++
+		if l.cancelled[key] == 0 {
+			l.cancels = append(l.cancels, cancellation{key, after})
+			l.cancelled[key]++
+		}
 	}
+	l.cancelKeys.Store(int32(len(l.cancelled)))
 	l.cancelCount.Store(int32(len(l.cancels)))
 	l.mu.Unlock()
 	l.waker.Wake()
@@ -67,6 +70,11 @@ func (l *eventLoop) forgetHandedOut() {
 		}
 	}
 	l.handedOut = l.handedOut[:0]
+	if len(l.cancelled) == 0 {
+		// A map does not shrink.
+		l.cancelled = nil
+	}
+	l.cancelKeys.Store(int32(len(l.cancelled)))
 }
 
 // core_loop_cancelled tells whether the queued task of a key is cancelled.
@@ -78,7 +86,14 @@ func core_loop_cancelled(handle, key C.uint64_t) C.bool {
 	if l == nil {
 		return false
 	}
+	return C.bool(l.isCancelled(uint64(key)))
+}
+
+func (l *eventLoop) isCancelled(key uint64) bool {
+	if l.cancelKeys.Load() == 0 {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cancelled[uint64(key)] > 0
+	return l.cancelled[key] > 0
 }

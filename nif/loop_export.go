@@ -131,7 +131,10 @@ func core_loop_again(handle C.uint64_t, slot C.uint64_t) {
 	reason := C.atoms.closed
 	if l := loops.Get(uint64(handle)); l != nil {
 		accepted := false
-		if accepted, reason = l.submit(c); accepted {
+		// The next step of a chain that was cancelled: it goes behind tasks that were queued after the cancellation.
+		if c.kind != C.TASK_RESOLVE && l.cancelKeys.Load() > 0 && l.isCancelled(uint64(C.reference_key(c.reference))) {
+			reason = C.atoms.cancelled
+		} else if accepted, reason = l.submit(c); accepted {
 			return
 		}
 	}

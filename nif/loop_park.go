@@ -61,7 +61,8 @@ type parking struct {
 
 // park sleeps until something wakes the thread. False when nobody can watch the poll set meanwhile.
 func (l *eventLoop) park(deadline int64) bool {
-	if l.refused.Load() {
+	// The worker of a loop that was destroyed can do nothing for it any more.
+	if l.refused.Load() || l.destroyed.Load() {
 		return false
 	}
 	worker := l.worker.Load()
@@ -132,7 +133,8 @@ func (l *eventLoop) setWorker(env *C.ErlNifEnv, pid C.ErlNifPid) error {
 	busy := false
 	loops.Range(func(_ uint64, other *eventLoop) bool {
 		worker := other.worker.Load()
-		busy = other != l && worker != nil && worker.pid == pid.pid && !other.destroyed.Load()
+		// Until it is closed: it will tell its worker.
+		busy = other != l && worker != nil && worker.pid == pid.pid && !other.closed.Load()
 		return !busy
 	})
 	if busy {

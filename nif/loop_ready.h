@@ -34,6 +34,7 @@ typedef struct loop_ready {
     bool eager;      /* another look is likely to find events */
     /* For event_loop_info, set by the Selector before it waits: tasks that wait, asyncio's timers.
      */
+    int64_t ran_until; /* monotonic nanoseconds: when the last batch had run, 0 if it has not */
     int64_t suspended;
     int64_t timers;
     loop_event events[LOOP_EVENTS];

@@ -11,6 +11,7 @@
 #include "task_run.h"
 
 #include <structmember.h>
+#include <time.h>
 
 /*
  * The done callback of a suspended asyncio task. Owns the task from Erlang until it delivers its
@@ -349,8 +350,16 @@ static bool run_one(selector *self, PyObject *loop, task *t, task_living *living
         core_loop_cancelled(self->handle, reference_key(t->reference))) {
         return task_finish(t, task_error(t, atoms.cancelled));
     }
+    if (t->kind != TASK_RESOLVE && task_silent(t) && core_loop_ending(self->handle)) {
+        /* Nobody waits for it, so nobody answered it when the loop was destroyed. */
+        return true;
+    }
     if (!context_enter(contexts)) {
-        return task_finish(t, task_exception_result(t));
+        if (t->kind != TASK_RESOLVE) {
+            return task_finish(t, task_exception_result(t));
+        }
+        /* A coroutine waits for it, and so runs in a context of its own. */
+        PyErr_Clear();
     }
     bool owned = run_here(self, loop, t);
     context_check(contexts);
@@ -439,6 +448,9 @@ bool loop_run_tasks(selector *self) {
         }
     }
     context_close(&contexts);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ready->ran_until = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     task_pool_keep(retired, retired_count);
     for (int i = 0; i < ready->cancel_count; i++) {
         cancel_one(self, ready->cancels[i]);

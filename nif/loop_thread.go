@@ -114,8 +114,11 @@ func (l *eventLoop) run(thread *pythonThread) {
 		defer thread.detach()
 	}
 	l.close()
-	// Coroutines that nobody steps any more would be answered when Python frees them, if it ever does.
-	l.answerAll(C.atoms.closed)
+	// Coroutines that nobody steps any more would be answered when Python frees them, if it ever does. Whoever destroyed
+	// the loop has done so.
+	if !l.destroyed.Load() {
+		l.answerAll(C.atoms.closed)
+	}
 	if owner := l.owner.Load(); owner != nil && !l.stopAsked.Load() {
 		l.tellOwner(*owner)
 	}

@@ -38,9 +38,11 @@ type waiting struct {
 	batch   []*loopTask
 	began   int64 // when the batch that runs was handed out, 0 when none runs
 	workEnd int64 // when the last batch ended
-	average int64 // recent nanoseconds of a task
-	precise bool  // the thread's timers were made precise
-	eager   int   // looks that are left before the loop blocks without one
+	average int64 // recent nanoseconds of a turn for each of its tasks
+	// batchAverage is recent nanoseconds of a task itself.
+	batchAverage int64
+	precise      bool // the thread's timers were made precise
+	eager        int  // looks that are left before the loop blocks without one
 }
 
 func newWaiting() waiting {
@@ -61,7 +63,8 @@ func (l *eventLoop) pendingWork() bool {
 // ever).
 func (l *eventLoop) wait(ready *C.loop_ready, deadline int64) C.int {
 	ready.event_count, ready.task_count, ready.cancel_count = 0, 0, 0
-	l.endBatch()
+	l.endBatch(int64(ready.ran_until))
+	ready.ran_until = 0
 	if !l.precise {
 		l.precise = true
 		_ = pollset.PreciseTimers()
@@ -89,7 +92,7 @@ func (l *eventLoop) collect(ready *C.loop_ready, deadline int64) (status C.int, 
 		return -C.int(syscall.EBADF), true
 	}
 	// Before cancellations are taken, whose tasks may be among these.
-	ready.cancelling = C.bool(l.cancelCount.Load() > 0)
+	ready.cancelling = C.bool(l.cancelKeys.Load() > 0)
 	l.takeTasks(ready, deadline != 0)
 	l.takeCancels(ready)
 	now := pollset.Now()
@@ -129,7 +132,8 @@ func errorStatus(err error) C.int {
 
 // takeTasks hands out a batch, and may offer its processor before. A look does not, because its thread may hold the GIL.
 func (l *eventLoop) takeTasks(ready *C.loop_ready, waiting bool) {
-	if l.queue.Empty() {
+	// Whoever destroyed the loop answers for what is queued.
+	if l.queue.Empty() || l.destroyed.Load() {
 		return
 	}
 	if waiting && len(l.batch) > 1 {
@@ -155,10 +159,10 @@ const batchTime = 2_000_000
 
 // batchSize is how many tasks are run in one hold of the GIL.
 func (l *eventLoop) batchSize() int {
-	if l.average*C.LOOP_TASKS <= batchTime {
+	if l.batchAverage*C.LOOP_TASKS <= batchTime {
 		return C.LOOP_TASKS
 	}
-	return max(1, int(batchTime/l.average))
+	return max(1, int(batchTime/l.batchAverage))
 }
 
 // gatherLimit bounds, in nanoseconds, how long tasks wait for more that are on their way; gatherPatience is how many
@@ -182,14 +186,19 @@ func (l *eventLoop) gather() {
 	}
 }
 
-// endBatch measures the batch that the last wait handed out.
-func (l *eventLoop) endBatch() {
+// endBatch measures the batch that the last wait handed out, which had run at the time ran (0: not known), and the turn
+// of the loop, to which handles belong that are no tasks.
+func (l *eventLoop) endBatch(ran int64) {
 	if l.began == 0 {
 		return
 	}
 	l.workEnd = pollset.Now()
-	took := (l.workEnd - l.began) / int64(len(l.batch))
-	l.average = (l.average*7 + took) / 8
+	if ran == 0 {
+		ran = l.workEnd
+	}
+	took := (ran - l.began) / int64(len(l.batch))
+	l.batchAverage = (l.batchAverage*7 + took) / 8
+	l.average = (l.average*7 + (l.workEnd-l.began)/int64(len(l.batch))) / 8
 	if quick := isQuick(l.average); quick != l.quick.Load() {
 		l.quick.Store(quick)
 	}

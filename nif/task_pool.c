@@ -8,6 +8,9 @@
 /* Bounds how many finished tasks keep their environment. */
 #define KEPT_TASKS 16384
 
+/* Of task_pool_answer_for(), in one hold of the lock. */
+#define ANSWERED_AT_ONCE 256
+
 /* Slots that the first allocation makes room for; each further one doubles it. */
 #define FIRST_SLOTS 4096
 
@@ -141,11 +144,23 @@ bool task_pool_cancel(uint64_t id) {
 }
 
 void task_pool_answer_for(uint64_t loop, ERL_NIF_TERM reason) {
-    size_t size = task_pool_size();
-    for (size_t slot = 0; slot < size; slot++) {
-        task *t = task_pool_at(slot);
-        if (task_answer_for(t, loop, reason)) {
-            task_pool_put(t);
+    /* Tasks are never freed, so their addresses outlive the lock, which all submitters want. */
+    task *some[ANSWERED_AT_ONCE];
+    for (size_t first = 0;; first += ANSWERED_AT_ONCE) {
+        pthread_mutex_lock(&pool.lock);
+        size_t count = 0;
+        while (count < ANSWERED_AT_ONCE && first + count < pool.size) {
+            some[count] = pool.slots[first + count];
+            count++;
+        }
+        pthread_mutex_unlock(&pool.lock);
+        if (count == 0) {
+            return;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (task_answer_for(some[i], loop, reason)) {
+                task_pool_put(some[i]);
+            }
         }
     }
 }

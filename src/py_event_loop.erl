@@ -311,8 +311,10 @@ spawn_task_on(Loop, Module, Function, Arguments, Keywords) ->
 new_loop() ->
     case py_nif:event_loop_new() of
         {ok, Loop} ->
-            ok = py_nif:event_loop_start(Loop),
-            {ok, Loop};
+            case py_nif:event_loop_start(Loop) of
+                ok -> {ok, Loop};
+                {error, Reason} -> {error, Reason}
+            end;
         {error, Reason} ->
             {error, Reason}
     end.

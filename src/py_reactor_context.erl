@@ -264,7 +264,7 @@ handle_info({async_result, Reference, Result}, #state{pending = Pending} = State
             {noreply, State}
     end;
 handle_info({event_loop_ended, Loop}, #state{loop = Loop, id = Id} = State) ->
-    ?LOG_ERROR("the event loop of the reactor context ~tp was taken apart by Python code", [Id]),
+    ?LOG_ERROR("the event loop of the reactor context ~tp was taken apart by Python code or destroyed", [Id]),
     _ = py_nif:context_cast(any, make_ref(), ?CALL, ?PYTHON, close_orphans, [], #{}, ?TRACEBACK),
     {stop, event_loop_ended, State};
 handle_info({'DOWN', Application, process, _, _}, #state{application = Application} = State) ->

@@ -9,9 +9,10 @@
 all() ->
     [
         destroyed_loop_runs_no_more, stopped_application_runs_no_more, killed_owner_answers_for_a_stuck_loop,
-        destroyed_loop_is_replaced, destroyed_by_others, queued_before_the_start,
-        cancelled_in_the_queue, cancelled_behind_others, cancelled_chain,
-        spawned_tasks_end_with_their_loop, own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, bad_arguments
+        destroyed_loop_is_replaced, destroyed_by_others, cleaning_up_takes_its_time, queued_before_the_start,
+        cancelled_in_the_queue, cancelled_behind_others, cancelled_chain, cancelled_chain_behind_others, cancelled_for_nothing,
+        spawned_tasks_end_with_their_loop, own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, tasks_beside_a_busy_coroutine,
+        bad_arguments
     ].
 
 suite() ->
@@ -44,6 +45,37 @@ init_per_testcase(_Case, Config) ->
             marks.append(n)
             time.sleep(0.001)
             return erlang.schedule_py('__main__', 'chain', [n + 1])
+
+        async def cleans_up():
+            entered.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.5)
+                marks.append('cleaned up')
+
+        chain_entered = threading.Event()
+
+        def slow_chain(n):
+            marks.append(n)
+            chain_entered.set()
+            gate.wait(60)
+            return erlang.schedule_py('__main__', 'chain', [n + 1])
+
+        turns = 0
+
+        def mark_turn(n):
+            marks.append(turns)
+            return n
+
+        async def busy():
+            global turns
+            while not gate.is_set():
+                turns += 1
+                end = time.monotonic() + 0.004
+                while time.monotonic() < end:
+                    pass
+                await asyncio.sleep(0)
 
         def set_variable(value):
             variable.set(value)
@@ -170,6 +202,24 @@ destroyed_by_others(_) ->
 run_cases() ->
     ok = test_support:in_process(fun() -> _ = destroyed_by_others([]), ok end).
 
+%% Its worker is gone when it parks.
+cleaning_up_takes_its_time(_) ->
+    [
+        begin
+            Task = py_event_loop_pool:create_task('__main__', cleans_up, []),
+            {ok, true} = py:eval(<<"entered.wait(20)">>),
+            timer:sleep(50),
+            {ok, Loop} = py_event_loop_pool:get_loop(),
+            ok = End(Loop),
+            {error, _} = py_event_loop_pool:await(Task, 20000),
+            test_support:eventually(fun() -> marks() =:= [<<"cleaned up">>] end),
+            ok = py:exec(<<"marks.clear(); entered.clear()">>),
+            test_support:eventually(fun() -> maps:get(abandoned, py_event_loop_pool:get_stats()) =:= 0 end),
+            test_support:eventually(fun() -> {ok, Loop} =/= py_event_loop_pool:get_loop() end)
+        end
+     || End <- [fun py_nif:event_loop_destroy/1, fun py_event_loop_pool:restart_loop/1]
+    ].
+
 queued_before_the_start(_) ->
     ok = test_support:stop(),
     {ok, Loop} = py_nif:event_loop_new(),
@@ -222,6 +272,26 @@ cancelled_chain(_) ->
     Length = length(marks()),
     timer:sleep(50),
     ?assertEqual(Length, length(marks())).
+
+%% The next step of the chain goes behind tasks that came after the cancellation.
+cancelled_chain_behind_others(_) ->
+    Task = py_event_loop:create_task('__main__', slow_chain, [0]),
+    {ok, true} = py:eval(<<"chain_entered.wait(20)">>),
+    ok = py_event_loop:cancel(Task),
+    Others = [py_event_loop:create_task('__main__', mark_async, [other]) || _ <- lists:seq(1, 500)],
+    open(),
+    {error, cancelled} = py_event_loop:await(Task, 20000),
+    [{ok, _} = Result || Result <- py_event_loop:await_all(Others, 20000)],
+    ?assertEqual([0], [Mark || Mark <- marks(), is_integer(Mark)]).
+
+%% References of no task, while the loop does not turn.
+cancelled_for_nothing(_) ->
+    Running = block(),
+    [ok = py_event_loop:cancel(make_ref()) || _ <- lists:seq(1, 20000)],
+    Kept = py_event_loop:create_task('__main__', mark, [kept]),
+    open(),
+    {ok, true} = py_event_loop:await(Running),
+    {ok, <<"kept">>} = py_event_loop:await(Kept).
 
 %% Nobody waits for them, so the log says that they were dropped.
 spawned_tasks_end_with_their_loop(_) ->
@@ -291,6 +361,17 @@ slow_tasks_and_timers(_) ->
     _ = py_event_loop:await_all(Slow, 60000),
     {Before, [<<"timer">> | _]} = lists:splitwith(fun is_integer/1, marks()),
     ?assert(length(Before) < 100, length(Before)).
+
+%% By the turns of the coroutine in which the tasks were run.
+tasks_beside_a_busy_coroutine(_) ->
+    Busy = py_event_loop:create_task('__main__', busy, []),
+    test_support:eventually(fun() -> {ok, N} = py:eval(<<"turns">>), N > 20 end),
+    Tasks = [py_event_loop:create_task('__main__', mark_turn, [N]) || N <- lists:seq(1, 1000)],
+    ?assertEqual([{ok, N} || N <- lists:seq(1, 1000)], py_event_loop:await_all(Tasks, 60000)),
+    open(),
+    {ok, none} = py_event_loop:await(Busy),
+    Turns = lists:last(marks()) - hd(marks()),
+    ?assert(Turns < 300, Turns).
 
 bad_arguments(_) ->
     Reference = make_ref(),

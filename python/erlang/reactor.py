@@ -81,7 +81,8 @@ class Protocol:
     """The descriptor, -1 before :meth:`connection_made`."""
     closed: bool = False
     """Whether the descriptor is closed."""
-    _write: Callable[..., int] = staticmethod(os.write)
+    # Of a name that no protocol has for anything else.
+    __send: Callable[..., int] = staticmethod(os.write)
 
     def __init__(self) -> None:
         self.client_info: dict[str, Any] = {}
@@ -126,7 +127,7 @@ class Protocol:
         if self.closed:
             return 0
         try:
-            return self._write(self.fd, data)
+            return self.__send(self.fd, data)
         except OSError as error:
             self._failed(error)
             return 0
@@ -163,7 +164,7 @@ class _Connection:
     def open(self, client_info: dict[str, Any]) -> None:
         self.protocol.fd = self.fd
         if self._native:
-            self.protocol._write = _send
+            self.protocol._Protocol__send = _send  # type: ignore[attr-defined]
         self.protocol.client_info = client_info
         _connections[self.fd] = self
         _connections_of.setdefault(self.loop, set()).add(self)

@@ -112,6 +112,24 @@ def test_closed_protocol_does_not_mean_the_next_descriptor(case: LoopCase, peer:
     case.run(main())
 
 
+def test_names_of_a_protocol_are_its_own(case: LoopCase, peer: Side) -> None:
+    class Named(Recorder):
+        def _write(self) -> str:
+            return "mine"
+
+        _send = _failed_to = _write
+
+    async def main() -> None:
+        protocol = connect(peer, Named)
+        peer.other.send(b"one")
+        assert await peer.receive() == b"one"
+        assert protocol._write() == protocol._send() == "mine"
+        peer.other.close()
+        await until(lambda: protocol.closed)
+
+    case.run(main())
+
+
 def test_more_than_the_socket_takes(case: LoopCase, peer: Side) -> None:
     payload = os.urandom(1_000_000)
 
