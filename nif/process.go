@@ -84,7 +84,7 @@ func core_process_watch(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (res
 	return makeOk(env, term)
 }
 
-// core_process_signal(Process, Number) sends a signal: ok, or {error, esrch} when the process has ended.
+// core_process_signal(Process, Number) sends a signal: ok, or {error, esrch} when the process has ended, which 0 asks for.
 //
 //export core_process_signal
 func core_process_signal(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (result C.ERL_NIF_TERM) {
@@ -92,7 +92,7 @@ func core_process_signal(env *C.ErlNifEnv, argc C.int, argv *C.ERL_NIF_TERM) (re
 	args := arguments(argc, argv)
 	handle := C.resource_handle(env, args[0], C.RESOURCE_PROCESS)
 	number, ok := getInteger(env, args[1])
-	if handle == 0 || !ok || number <= 0 || number > 64 {
+	if handle == 0 || !ok || number < 0 || number > 64 {
 		return C.enif_make_badarg(env)
 	}
 	w := watchedProcesses.Get(uint64(handle))

@@ -13,7 +13,7 @@
 -export([call/4, call/5, call/6, eval/2, eval/3, eval/4, exec/2, exec/3, run/4, run/5]).
 -export([interrupt/1, kill/1, info/1]).
 
--export_type([server/0, options/0, call_options/0, error_reason/0, info/0]).
+-export_type([server/0, options/0, call_options/0, error_reason/0, exit_reason/0, info/0]).
 
 -type server() :: gen_server:server_ref().
 
@@ -51,7 +51,11 @@
 %% many milliseconds later, the process is killed. Default `infinity'.
 
 -type error_reason() ::
-    py:error_reason() | {exited, killed | {signal, pos_integer()} | {status, non_neg_integer()}} | cancelled.
+    py:error_reason() | {exited, exit_reason()} | cancelled.
+
+-type exit_reason() :: killed | protocol_error | {signal, pos_integer()} | {status, non_neg_integer()} | unknown.
+%% `protocol_error': it sent what Python does not send, or more than may wait, and was killed; `unknown': something that
+%% it started has its end of the pipe, so that the VM did not hear how it ended.
 
 -type info() :: #{
     state := starting | running,
@@ -68,6 +72,7 @@
 -define(CALL_OPTIONS, [timeout, interrupt, kill_after, kwargs, traceback, arrays]).
 -define(LIMITS, [memory, cpu, files, file_size, core]).
 -define(LONGEST_TIMEOUT, 16#ffffffff).
+-define(LARGEST_FRAME, 16#ffffff00).
 -define(IS_TIMEOUT(Timeout),
     (Timeout =:= infinity orelse is_integer(Timeout) andalso Timeout >= 0 andalso Timeout =< ?LONGEST_TIMEOUT)
 ).
@@ -204,9 +209,15 @@ request(Server, Kind, Term, Options) ->
     Timeout = py_task:timeout(Options, infinity),
     KillAfter = kill_after(Options),
     Flags = py_task:flags(Options),
-    Traceback = maps:get(traceback, Options, false),
     {Via, To} = via(Server),
     Data = term_to_binary(list_to_tuple([Via, self(), Flags | tuple_to_list(Term)])),
+    case byte_size(Data) < ?LARGEST_FRAME of
+        true -> request(To, Kind, Via, Data, Timeout, KillAfter, Options);
+        false -> {error, {'OverflowError', <<"arguments for an isolated Python have at most 4 GiB">>}}
+    end.
+
+request(To, Kind, Via, Data, Timeout, KillAfter, Options) ->
+    Traceback = maps:get(traceback, Options, false),
     Wanted = #{timeout => Timeout, kill_after => KillAfter, interrupt => maps:get(interrupt, Options, false)},
     try gen_server:call(To, {request, Kind, Via, Data, Wanted}, infinity) of
         {value, Value} -> py_isolated_term:value(Value);
@@ -214,7 +225,7 @@ request(Server, Kind, Term, Options) ->
         {error, Reason} -> {error, Reason}
     catch
         exit:{{nodedown, _} = Reason, _} -> {error, Reason};
-        exit:{Reason, {gen_server, call, _}} when Reason =:= calling_self -> error({bad_argument, server, Server});
+        exit:{calling_self, {gen_server, call, _}} -> error({bad_argument, server, To});
         exit:{_, {gen_server, call, _}} -> {error, closed}
     end.
 
@@ -236,6 +247,7 @@ via(Server) ->
 
 resolved(Pid) when is_pid(Pid) -> Pid;
 resolved(Name) when is_atom(Name) -> whereis(Name);
+resolved({Name, Node}) when is_atom(Name), Node =:= node() -> whereis(Name);
 resolved({global, Name}) -> global:whereis_name(Name);
 resolved({via, Module, Name}) -> Module:whereis_name(Name);
 resolved(_) -> undefined.

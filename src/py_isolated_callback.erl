@@ -1,7 +1,7 @@
 %% @private What isolated Python asks Erlang for; each answer is a term in external format.
 -module(py_isolated_callback).
 
--export([call/3, send/1, whereis/1, registered/1, failure/3]).
+-export([call/3, send/1, whereis/1, registered/1, failure/3, busy/0]).
 
 %% @doc Runs a registered function in the calling process, made for it, and has the server send its value. What this
 %% process asks of the same server goes to the Python thread that waits for the answer.
@@ -152,6 +152,11 @@ existing(Name) ->
     catch
         error:_ -> error
     end.
+
+%% @doc The answer when too many functions run already.
+-spec busy() -> binary().
+busy() ->
+    term_to_binary({error, <<"error">>, busy, <<>>, <<"too many calls of one Python are being answered">>}).
 
 no_process(Format, Arguments) ->
     term_to_binary({no_process, text(Format, Arguments)}).

@@ -47,7 +47,8 @@ frames(Data, Limit, Frames) ->
             <<Size:32, _/binary>> -> Size + 4;
             _ -> 4
         end,
-    Parts = [Data || Data =/= <<>>],
+    %% A copy: a few bytes would keep all that was received with them.
+    Parts = [binary:copy(Data) || Data =/= <<>>],
     {lists:reverse(Frames), #buffer{parts = Parts, size = byte_size(Data), needed = Needed, limit = Limit}}.
 
 %% @doc A frame for Python.

@@ -5,7 +5,7 @@
 %% again; what has been sent is answered `{error, {exited, Reason}}'.
 %%
 %% Nothing here waits for Python: the port takes any amount of data, and what comes from it is decoded by those who want
-%% it.
+%% it. What the process may have waiting in the VM is bounded; beyond that it is killed.
 -module(py_isolated_server).
 
 -behaviour(gen_server).
@@ -47,20 +47,29 @@
     settings :: settings(),
     %% killed: its end is still to be heard of.
     phase = starting :: starting | running | killed,
+    %% Whether it has ever been running.
+    ready = false :: boolean(),
+    %% Why it was killed.
+    killed = none :: none | killed | protocol_error,
     port = none :: port() | none,
     os_pid = none :: pos_integer() | none,
     process = none :: py_nif:os_process() | none,
     buffer :: py_isolated_frame:buffer(),
-    start_timer = none :: reference() | none,
-    %% Calls that wait, and the one that runs.
-    queue = queue:new() :: queue:queue(#request{}),
-    queued = 0 :: non_neg_integer(),
+    timer = none :: reference() | none,
+    %% Looks now and then whether it lives, while somebody waits for it.
+    look = none :: reference() | none,
+    %% Numbers of calls that wait, some of which may be gone from `waiting' meanwhile.
+    queue = queue:new() :: queue:queue(pos_integer()),
+    waiting = #{} :: #{pos_integer() => #request{}},
     current = none :: #request{} | none,
-    %% Coroutines and nested calls that Python has, by their numbers.
+    %% Coroutines and nested calls, by their numbers.
     others = #{} :: #{pos_integer() => #request{}},
+    callers = #{} :: #{reference() => pos_integer()},
     next = 1 :: pos_integer(),
     %% Processes of callbacks, by their monitors.
     callbacks = #{} :: #{reference() => non_neg_integer()},
+    %% Answers that nobody asked for.
+    strays = 0 :: non_neg_integer(),
     %% Times of restarts, the last first, in seconds.
     restarted = [] :: [integer()],
     restarts = 0 :: non_neg_integer(),
@@ -69,6 +78,19 @@
 
 -define(SIGKILL, 9).
 -define(SIGNAL_STATUS, 128).
+-define(LOOK_INTERVAL, 1000).
+%% How long the VM may take to hear of the end of a process, in milliseconds.
+-define(HEARING, 1000).
+%% What a process may have waiting here.
+-define(MOST_CALLBACKS, 10000).
+-define(MOST_STRAYS, 1000).
+-define(MOST_UNREAD, 16 * 1024 * 1024).
+-define(MOST_MESSAGES, 1000).
+-define(PORT_READ, 65536).
+%% Terms from which on a garbage collection is worth its time.
+-define(LARGE, 1 bsl 20).
+%% Questions of a process have numbers that no process before it had.
+-define(NUMBERS, (1 bsl 40)).
 
 %%% gen_server
 
@@ -81,24 +103,32 @@ init(Settings) ->
         {error, Reason} -> {stop, Reason}
     end.
 
-%% The caller of start_link learns whether Python runs.
-await_start(#state{port = Port, start_timer = Timer} = State) ->
+%% The caller of start_link learns whether Python runs. Its setup may call Erlang, and be called from there.
+await_start(State) ->
     Result =
         receive
-            {Port, _} = Message -> handle_info(Message, State);
-            {'EXIT', Port, _} = Message -> handle_info(Message, State);
-            {timeout, Timer, _} = Message -> handle_info(Message, State);
-            %% Of callbacks, since the setup may call Erlang.
-            {answer, Port, _, _} = Message -> handle_info(Message, State);
-            {'DOWN', _, process, _, _} = Message -> handle_info(Message, State)
+            {'$gen_call', From, Message} -> reply_now(From, called(Message, From, State));
+            {'$gen_cast', _} -> {noreply, State};
+            Message when element(1, Message) =/= system -> told(Message, State)
         end,
     case Result of
-        {noreply, #state{phase = running} = Running} -> published({ok, Running});
-        {noreply, Next} -> await_start(Next);
+        {noreply, #state{phase = running} = Running} ->
+            published({ok, Running});
+        {noreply, #state{port = none} = Ended} ->
+            ok = answer_all({error, closed}, Ended),
+            {stop, killed};
+        {noreply, Next} ->
+            await_start(Next);
         {stop, Reason, Next} ->
-            ok = end_python(Next),
+            ok = terminate(Reason, Next),
             {stop, Reason}
     end.
+
+reply_now(From, {reply, Reply, State}) ->
+    gen_server:reply(From, Reply),
+    {noreply, State};
+reply_now(_From, Result) ->
+    Result.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {noreply, #state{}} | {reply, term(), #state{}}.
 handle_call(Message, From, State) ->
@@ -113,41 +143,51 @@ handle_info(Message, State) ->
     published(told(Message, State)).
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{current = Current, others = Others, queue = Queue} = State) ->
-    Waiting = [Current || Current =/= none] ++ maps:values(Others) ++ queue:to_list(Queue),
-    [reply(Request, {error, closed}) || Request <- Waiting],
+terminate(_Reason, State) ->
+    ok = answer_all({error, closed}, State),
     end_python(State).
+
+answer_all(Result, #state{current = Current, others = Others, waiting = Waiting}) ->
+    lists:foreach(
+        fun(Request) -> reply(Request, Result) end,
+        [Current || Current =/= none] ++ maps:values(Others) ++ maps:values(Waiting)
+    ).
 
 %% How many requests the server has, where somebody wants to know it.
 published(Result) ->
     case element(tuple_size(Result), Result) of
-        #state{settings = #{load := {Load, Index}}, queued = Queued, current = Current, others = Others} ->
-            Requests = Queued + maps:size(Others) + length([Current || Current =/= none]),
-            ok = atomics:put(Load, Index, Requests);
-        _ ->
-            ok
+        #state{settings = #{load := {Load, Index}}} = State -> ok = atomics:put(Load, Index, requests(State));
+        _ -> ok
     end,
     Result.
 
+requests(#state{waiting = Waiting} = State) -> map_size(Waiting) + sent(State).
+
+sent(#state{current = none, others = Others}) -> map_size(Others);
+sent(#state{others = Others}) -> map_size(Others) + 1.
+
 called({request, Kind, Via, Term, Options}, {Caller, _} = From, #state{next = Number} = State) ->
+    Monitor = monitor(process, Caller),
     Request = #request{
         number = Number,
         kind = Kind,
         nested = Via =/= 0,
         from = From,
-        monitor = monitor(process, Caller),
+        monitor = Monitor,
         timer = start_timer(maps:get(timeout, Options, infinity), {timeout, Number}),
         interrupt = maps:get(interrupt, Options, false),
         kill_after = maps:get(kill_after, Options, infinity),
         term = Term
     },
-    accept(Request, State#state{next = Number + 1, calls = State#state.calls + 1});
-called(info, _From, #state{phase = Phase, queued = Queued, current = Current, others = Others} = State) ->
+    accept(Request, State#state{
+        next = Number + 1, calls = State#state.calls + 1, callers = (State#state.callers)#{Monitor => Number}
+    });
+called(info, _From, #state{phase = Phase, waiting = Waiting} = State) ->
     Info = #{
         state => Phase,
         os_pid => State#state.os_pid,
-        queued => Queued,
-        running => length([Current || Current =/= none]) + maps:size(Others),
+        queued => map_size(Waiting),
+        running => sent(State),
         calls => State#state.calls,
         restarts => State#state.restarts
     },
@@ -158,33 +198,41 @@ called(interrupt, _From, #state{current = #request{number = Number}} = State) ->
 called(interrupt, _From, State) ->
     {reply, ok, State};
 called(kill, _From, State) ->
-    {reply, ok, kill(State)};
+    {reply, ok, kill(killed, State)};
 called(_Request, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
 told({Port, {data, Data}}, #state{port = Port, buffer = Buffer} = State) ->
     case py_isolated_frame:add(Data, Buffer) of
-        {Frames, Rest} -> handle_frames(Frames, State#state{buffer = Rest});
-        too_large -> {noreply, kill(State)}
+        {Frames, Rest} -> handle_frames(Frames, flooded(State#state{buffer = Rest}));
+        too_large -> {noreply, kill(protocol_error, State)}
     end;
 told({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     ended(reason(Status, State), State);
-told({'EXIT', Port, Reason}, #state{port = Port} = State) ->
-    ended({port, Reason}, State);
-told({'EXIT', Parent, Reason}, State) when is_pid(Parent) ->
+told({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
+    %% Of a pipe that broke: the process may live.
+    Killed = kill(protocol_error, State),
+    ended(reason(unknown, Killed), Killed);
+told({'EXIT', Pid, Reason}, State) when is_pid(Pid), Reason =/= normal ->
     %% Of whoever started it; gen_server itself looks after its parent.
     {stop, Reason, State};
-told({timeout, Timer, start}, #state{start_timer = Timer} = State) ->
+told({timeout, Timer, start}, #state{timer = Timer} = State) ->
     {stop, start_timeout, State};
+told({timeout, Timer, unheard}, #state{timer = Timer} = State) ->
+    %% Something that it started holds its end of the pipe, for which the VM waits.
+    ended(reason(unknown, State), State);
+told({timeout, Look, look}, #state{look = Look} = State) ->
+    {noreply, look(State#state{look = none})};
 told({timeout, _Timer, {timeout, Number}}, State) ->
     {noreply, out_of_time(Number, State)};
 told({timeout, _Timer, {kill, Number}}, State) ->
     case find(Number, State) of
-        {ok, _} -> {noreply, kill(State)};
+        {ok, _} -> {noreply, kill(killed, State)};
         error -> {noreply, State}
     end;
 told({'DOWN', Monitor, process, _, Reason}, #state{callbacks = Callbacks} = State) ->
     case maps:take(Monitor, Callbacks) of
+        %% An answer that it sent came before this.
         {Number, Rest} -> {noreply, callback_ended(Number, Reason, State#state{callbacks = Rest})};
         error -> {noreply, caller_gone(Monitor, State)}
     end;
@@ -204,41 +252,58 @@ start_python(#state{settings = Settings} = State) ->
             [nouse_stdio, stream, binary, exit_status, {busy_limits_port, disabled}, {busy_limits_msgq, disabled}],
     try open_port({spawn_executable, Executable}, Options) of
         Port ->
-            OsPid =
-                case erlang:port_info(Port, os_pid) of
-                    {os_pid, Number} -> Number;
-                    undefined -> none
-                end,
+            {OsPid, Process} = watch(Port),
             {ok, State#state{
                 phase = starting,
+                ready = false,
+                killed = none,
                 port = Port,
                 os_pid = OsPid,
+                process = Process,
+                strays = 0,
                 buffer = py_isolated_frame:new(maps:get(max_bytes, Settings)),
-                start_timer = start_timer(maps:get(start_timeout, Settings), start)
+                timer = start_timer(maps:get(start_timeout, Settings), start)
             }}
     catch
         error:Reason -> {error, {cannot_start, Executable, Reason}}
     end.
 
-reason(_Status, #state{phase = killed}) -> killed;
+%% At once, so that the number is that of this process.
+watch(Port) ->
+    case erlang:port_info(Port, os_pid) of
+        {os_pid, Number} ->
+            case py_nif:process_watch(Number, self()) of
+                {ok, Process} -> {Number, Process};
+                %% It has ended, which will be heard.
+                {error, _} -> {Number, none}
+            end;
+        undefined ->
+            {none, none}
+    end.
+
+reason(_Status, #state{killed = Killed}) when Killed =/= none -> Killed;
+reason(unknown, _State) -> unknown;
 reason(Status, _State) when Status > ?SIGNAL_STATUS -> {signal, Status - ?SIGNAL_STATUS};
 reason(Status, _State) -> {status, Status}.
 
 %% The process is gone, and with it what it was doing.
-ended(Reason, #state{phase = Phase, current = Current, others = Others, callbacks = Callbacks} = State) ->
+ended(Reason, #state{port = Port, current = Current, others = Others, callbacks = Callbacks} = State) ->
     ok = release(State),
-    ok = cancel_timer(State#state.start_timer),
+    _ = catch port_close(Port),
+    ok = cancel_timer(State#state.timer),
+    ok = cancel_timer(State#state.look),
     %% Coroutines that it has not got yet are for the next one.
     Kept = maps:filter(fun(_, #request{sent = Sent, nested = Nested}) -> not (Sent orelse Nested) end, Others),
     Lost = [Current || Current =/= none] ++ maps:values(maps:without(maps:keys(Kept), Others)),
     [reply(Request, {error, {exited, Reason}}) || Request <- Lost],
     [demonitor(Monitor, [flush]) || Monitor <- maps:keys(Callbacks)],
     Free = State#state{
-        port = none, os_pid = none, process = none, current = none, others = Kept, callbacks = #{}, start_timer = none
+        port = none, os_pid = none, process = none, current = none, others = Kept, callbacks = #{}, timer = none, look = none,
+        callers = maps:without([Monitor || #request{monitor = Monitor} <- Lost], State#state.callers)
     },
-    case Phase of
-        starting -> {stop, {exited, Reason}, Free};
-        _ -> restart(Reason, Free)
+    case State#state.ready orelse Reason =:= killed of
+        true -> restart(Reason, Free);
+        false -> {stop, {exited, Reason}, Free}
     end.
 
 release(#state{process = none}) -> ok;
@@ -258,11 +323,29 @@ restart(Reason, #state{settings = #{restarts := {Most, Period}}, restarted = Res
             end
     end.
 
-kill(#state{process = none} = State) ->
+kill(_Reason, #state{phase = killed} = State) ->
     State;
-kill(#state{process = Process} = State) ->
-    _ = py_nif:process_signal(Process, ?SIGKILL),
-    State#state{phase = killed}.
+kill(Reason, #state{process = Process} = State) ->
+    _ = Process =/= none andalso py_nif:process_signal(Process, ?SIGKILL),
+    ok = cancel_timer(State#state.timer),
+    State#state{phase = killed, killed = Reason, timer = start_timer(?HEARING, unheard)}.
+
+%% Without a signal: whether it lives.
+look(#state{process = Process, phase = running} = State) when Process =/= none ->
+    case py_nif:process_signal(Process, 0) of
+        {error, esrch} -> State#state{timer = start_timer(?HEARING, unheard)};
+        _ -> looking(State)
+    end;
+look(State) ->
+    State.
+
+looking(#state{look = none, phase = running} = State) ->
+    case sent(State) of
+        0 -> State;
+        _ -> State#state{look = start_timer(?LOOK_INTERVAL, look)}
+    end;
+looking(State) ->
+    State.
 
 %% Asked to end, so that what Python runs at exit is run, and killed when it does not.
 end_python(#state{port = none}) ->
@@ -277,18 +360,24 @@ end_python(#state{port = Port, phase = Phase, settings = #{stop_timeout := Timeo
         true ->
             release(State);
         false ->
-            _ = kill(State),
+            _ = kill(killed, State),
             catch port_close(Port),
-            %% Without a descriptor of the process its number counts, until the VM has seen its end.
-            _ = has_ended(Port, 1000),
             release(State)
     end.
 
 has_ended(Port, Timeout) ->
     receive
         {Port, {exit_status, _}} -> true;
-        {'EXIT', Port, _} -> true
+        {'EXIT', Port, _} -> false
     after Timeout -> false
+    end.
+
+%% What has come and was not looked at yet may be as much as one term may have, and no more.
+flooded(#state{settings = #{max_bytes := Most}} = State) ->
+    {message_queue_len, Length} = process_info(self(), message_queue_len),
+    case Length > ?MOST_MESSAGES + Most div ?PORT_READ + requests(State) * 4 of
+        true -> kill(protocol_error, State);
+        false -> State
     end.
 
 %%% Frames
@@ -297,45 +386,71 @@ handle_frames([], State) ->
     {noreply, State};
 handle_frames([{Kind, Number, Term} | Frames], State) ->
     case handle_frame(Kind, Number, Term, State) of
-        {stop, Reason, Next} -> {stop, Reason, Next};
-        Next -> handle_frames(Frames, Next)
+        {stop, Reason, Next} ->
+            {stop, Reason, Next};
+        Next ->
+            _ = byte_size(Term) > ?LARGE andalso garbage_collect(),
+            handle_frames(Frames, Next)
     end.
 
-%% Python waits for its configuration, so this is its number.
-handle_frame(hello, _, _, #state{os_pid = OsPid, settings = #{config := Config}} = State) when is_integer(OsPid) ->
-    case py_nif:process_watch(OsPid, self()) of
-        {ok, Process} ->
-            Next = State#state{process = Process},
-            ok = send(configure, 0, term_to_binary(Config), Next),
-            Next;
-        {error, Reason} ->
-            {stop, {cannot_watch, OsPid, Reason}, State}
-    end;
-handle_frame(ready, _, _, #state{phase = starting, start_timer = Timer} = State) ->
+handle_frame(_, _, _, #state{phase = killed} = State) ->
+    State;
+handle_frame(hello, _, _, #state{phase = starting, settings = #{config := Config}} = State) ->
+    First = State#state.restarts * ?NUMBERS + 1,
+    ok = send(configure, 0, term_to_binary(Config#{first_number => First}), State),
+    State;
+handle_frame(ready, _, _, #state{phase = starting, timer = Timer, others = Others} = State) ->
     ok = cancel_timer(Timer),
-    Running = State#state{phase = running, start_timer = none},
-    #state{others = Others} = Running,
-    next(Running#state{others = maps:map(fun(_, Request) -> send_request(Request, Running) end, Others)});
-handle_frame(refused, _, Term, State) ->
+    Running = State#state{phase = running, ready = true, timer = none},
+    next(Running#state{
+        others = maps:map(
+            fun
+                (_, #request{sent = true} = Request) -> Request;
+                (_, Request) -> send_request(Request, Running)
+            end,
+            Others
+        )
+    });
+handle_frame(refused, _, Term, #state{phase = starting} = State) ->
     {stop, {setup_failed, py_isolated_term:exception(Term, true)}, State};
 handle_frame(Kind, Number, Term, State) when Kind =:= value; Kind =:= exception ->
     case take(Number, State) of
         {ok, Request, Rest} ->
             ok = reply(Request, {Kind, Term}),
-            next(Rest);
+            next(forget_caller(Request, Rest));
+        error when State#state.strays < ?MOST_STRAYS ->
+            State#state{strays = State#state.strays + 1};
         error ->
-            State
+            kill(protocol_error, State)
     end;
+handle_frame(call, Number, _, #state{callbacks = Callbacks} = State) when map_size(Callbacks) >= ?MOST_CALLBACKS ->
+    answer(Number, py_isolated_callback:busy(), State);
 handle_frame(call, Number, Term, #state{port = Port, callbacks = Callbacks} = State) ->
     Server = self(),
     {_, Monitor} = spawn_monitor(fun() -> py_isolated_callback:call({Server, Port}, Number, Term) end),
     State#state{callbacks = Callbacks#{Monitor => Number}};
 handle_frame(Kind, Number, Term, State) when Kind =:= send; Kind =:= whereis; Kind =:= registered ->
-    ok = send(answer, Number, py_isolated_callback:Kind(Term), State),
-    State;
+    answer(Number, py_isolated_callback:Kind(Term), State);
 handle_frame(_Kind, _Number, _Term, State) ->
     %% Not of our Python, then.
-    kill(State).
+    kill(protocol_error, State).
+
+%% Of a question that takes no time. One who asks and does not listen would fill the port's queue.
+answer(Number, Term, #state{port = Port} = State) ->
+    ok = send(answer, Number, Term, State),
+    case erlang:port_info(Port, queue_size) of
+        {queue_size, Size} when Size > ?MOST_UNREAD ->
+            case requests_unread(State) of
+                true -> State;
+                false -> kill(protocol_error, State)
+            end;
+        _ ->
+            State
+    end.
+
+%% What waits there may be large arguments.
+requests_unread(#state{current = none, others = Others}) -> map_size(Others) > 0;
+requests_unread(_State) -> false.
 
 send(_Kind, _Number, _Term, #state{port = none}) ->
     ok;
@@ -344,42 +459,49 @@ send(Kind, Number, Term, #state{port = Port}) ->
     _ = catch port_command(Port, py_isolated_frame:frame(py_isolated_frame:request(Kind), Number, Term)),
     ok.
 
-callback_ended(Number, Reason, State) when Reason =/= normal ->
+%% After an answer that it sent this one is of no interest to Python.
+callback_ended(Number, Reason, State) ->
     ok = send(answer, Number, py_isolated_callback:failure(exit, Reason, []), State),
-    State;
-callback_ended(_Number, normal, State) ->
     State.
 
 %%% Requests
 
 accept(#request{nested = Nested, kind = Kind} = Request, State) when Nested; Kind =:= run ->
     #state{others = Others, settings = #{queue_limit := Limit}} = State,
-    case maps:size(Others) < Limit of
+    case map_size(Others) < Limit of
         true ->
             Sent =
                 case State#state.phase of
                     running -> send_request(Request, State);
+                    %% Asked for by the setup.
+                    starting when Nested -> send_request(Request, State);
                     _ -> Request
                 end,
-            {noreply, State#state{others = Others#{Request#request.number => Sent}}};
+            {noreply, looking(State#state{others = Others#{Request#request.number => Sent}})};
         false ->
             ok = reply(Request, {error, busy}),
-            {noreply, State}
+            {noreply, forget_caller(Request, State)}
     end;
-accept(Request, #state{queue = Queue, queued = Queued, settings = #{queue_limit := Limit}} = State) ->
-    case Queued < Limit of
+accept(#request{number = Number} = Request, #state{queue = Queue, waiting = Waiting} = State) ->
+    #state{settings = #{queue_limit := Limit}} = State,
+    case map_size(Waiting) < Limit of
         true ->
-            {noreply, next(State#state{queue = queue:in(Request, Queue), queued = Queued + 1})};
+            {noreply, next(State#state{queue = queue:in(Number, Queue), waiting = Waiting#{Number => Request}})};
         false ->
             ok = reply(Request, {error, busy}),
-            {noreply, State}
+            {noreply, forget_caller(Request, State)}
     end.
 
 %% Gives Python its next call.
-next(#state{phase = running, current = none, queue = Queue, queued = Queued} = State) ->
+next(#state{phase = running, current = none, queue = Queue, waiting = Waiting} = State) ->
     case queue:out(Queue) of
-        {{value, Request}, Rest} ->
-            State#state{current = send_request(Request, State), queue = Rest, queued = Queued - 1};
+        {{value, Number}, Rest} ->
+            case maps:take(Number, Waiting) of
+                {Request, Others} ->
+                    looking(State#state{current = send_request(Request, State), queue = Rest, waiting = Others});
+                error ->
+                    next(State#state{queue = Rest})
+            end;
         {empty, _} ->
             State
     end;
@@ -406,59 +528,55 @@ store(#request{number = Number} = Request, #state{current = #request{number = Nu
 store(#request{number = Number} = Request, #state{others = Others} = State) ->
     State#state{others = Others#{Number := Request}}.
 
+forget_caller(#request{monitor = Monitor}, #state{callers = Callers} = State) ->
+    State#state{callers = maps:remove(Monitor, Callers)}.
+
+caller_gone(Monitor, #state{callers = Callers} = State) ->
+    case Callers of
+        #{Monitor := Number} -> over(Number, gone, State);
+        #{} -> State
+    end.
+
 out_of_time(Number, State) ->
-    case find(Number, State) of
-        {ok, #request{sent = false} = Request} ->
+    over(Number, {error, timeout}, State).
+
+%% Nobody waits for a request any more.
+over(Number, Result, #state{waiting = Waiting} = State) ->
+    case {find(Number, State), Waiting} of
+        {{ok, #request{sent = true} = Request}, _} ->
+            Left = answered(Request, Result),
+            give_up(Left, store(Left, forget_caller(Request, State)));
+        {{ok, Request}, _} ->
             {ok, _, Rest} = take(Number, State),
-            ok = reply(Request, {error, timeout}),
-            Rest;
-        {ok, Request} ->
-            Left = answer(Request, {error, timeout}),
-            give_up(Left, Left#request.kill_after, store(Left, State));
-        error ->
-            drop(fun(#request{number = N}) -> N =:= Number end, {error, timeout}, State)
+            ok = reply(Request, Result),
+            forget_caller(Request, Rest);
+        {error, #{Number := Request}} ->
+            ok = reply(Request, Result),
+            forget_caller(Request, State#state{waiting = maps:remove(Number, Waiting)});
+        {error, _} ->
+            State
     end.
 
-caller_gone(Monitor, State) ->
-    Its = fun(#request{monitor = M}) -> M =:= Monitor end,
-    #state{current = Current, others = Others} = State,
-    case [Request || Request <- [Current | maps:values(Others)], Request =/= none, Its(Request)] of
-        [#request{number = Number, sent = false} = Request] ->
-            {ok, _, Rest} = take(Number, State),
-            ok = reply(Request, gone),
-            Rest;
-        [Request] ->
-            Left = answer(Request, gone),
-            give_up(Left, Left#request.kill_after, store(Left, State));
-        [] ->
-            drop(Its, gone, State)
-    end.
-
-%% Nobody waits for it any more.
-give_up(#request{kind = run, number = Number} = Request, KillAfter, State) ->
+give_up(#request{kind = run, number = Number} = Request, State) ->
     ok = send(cancel, Number, <<>>, State),
-    kill_later(Request, KillAfter, State);
-give_up(#request{interrupt = Interrupt, number = Number} = Request, KillAfter, State) ->
+    kill_later(Request, State);
+give_up(#request{interrupt = Interrupt, number = Number} = Request, State) ->
     _ = Interrupt andalso send(interrupt, Number, <<>>, State),
-    kill_later(Request, KillAfter, State).
+    kill_later(Request, State).
 
-kill_later(_Request, infinity, State) -> State;
-kill_later(_Request, 0, State) -> kill(State);
-kill_later(#request{number = Number} = Request, KillAfter, State) ->
+kill_later(#request{kill_after = infinity}, State) ->
+    State;
+kill_later(#request{kill_after = 0}, State) ->
+    kill(killed, State);
+kill_later(#request{kill_after = KillAfter, number = Number} = Request, State) ->
     store(Request#request{kill_timer = start_timer(KillAfter, {kill, Number})}, State).
 
-%% Takes a call out of the queue.
-drop(Its, Result, #state{queue = Queue} = State) ->
-    {Dropped, Kept} = lists:partition(Its, queue:to_list(Queue)),
-    [reply(Request, Result) || Request <- Dropped],
-    State#state{queue = queue:from_list(Kept), queued = length(Kept)}.
-
 reply(Request, Result) ->
-    _ = answer(Request, Result),
+    _ = answered(Request, Result),
     ok.
 
 %% Answers whoever waits; what Python still does is of no interest to anybody.
-answer(#request{from = From, monitor = Monitor, timer = Timer, kill_timer = KillTimer} = Request, Result) ->
+answered(#request{from = From, monitor = Monitor, timer = Timer, kill_timer = KillTimer} = Request, Result) ->
     ok = cancel_timer(Timer),
     ok = cancel_timer(KillTimer),
     _ = demonitor(Monitor, [flush]),

@@ -49,8 +49,11 @@ class(Class, true) ->
 class(Class, _) ->
     Class.
 
-%% @doc A term in external format, unless it would make an atom or is none.
+%% @doc A term in external format, unless it would make an atom or is none. Python does not send compressed ones, which
+%% could be of any size.
 -spec decode(binary()) -> {ok, term()} | error.
+decode(<<131, 80, _/binary>>) ->
+    error;
 decode(Data) ->
     try
         {ok, binary_to_term(Data, [safe])}

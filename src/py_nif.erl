@@ -142,8 +142,8 @@ close_fd(_Fd) -> ?NOT_LOADED.
 -spec process_watch(pos_integer(), pid()) -> {ok, os_process()} | {error, inet:posix()}.
 process_watch(_Number, _Owner) -> ?NOT_LOADED.
 
-%% @private Sends it a signal, by the signal's number.
--spec process_signal(os_process(), pos_integer()) -> ok | {error, inet:posix()}.
+%% @private Sends it a signal, by the signal's number; 0 only asks whether it is there.
+-spec process_signal(os_process(), non_neg_integer()) -> ok | {error, inet:posix()}.
 process_signal(_Process, _Signal) -> ?NOT_LOADED.
 
 %% @private It has ended: its number may be another one's by now.

@@ -589,7 +589,7 @@ garbage(_) ->
     [
         begin
             Server = server(),
-            {error, {exited, killed}} = call(Server, write_garbage, [{bytes, Data}]),
+            {error, {exited, protocol_error}} = call(Server, write_garbage, [{bytes, Data}]),
             {ok, 2} = py_isolated:eval(Server, <<"1 + 1">>),
             ok = py_isolated:stop(Server)
         end

@@ -2,22 +2,26 @@
 
 https://www.erlang.org/doc/apps/erts/erl_ext_dist.html is the format. What becomes what is the table of
 docs/type-conversion.md, as inside the VM, where C code converts (``nif/convert*.c``): a change there belongs here as well.
-Nesting is followed as deep as Python's own recursion limit allows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 __all__ = ("Atom", "Binary", "Fun", "Pid", "Port", "Ref", "decode", "encode", "options")
 
 _MAX_ATOM_CHARACTERS = 255
 _MAX_TUPLE = 16777215
+# About what Erlang/OTP allows; it says so itself where it is less.
+_MAX_INTEGER_BYTES = 1 << 23
+# Frames for 10,000 levels.
+_DEEP_RECURSION = 40_000
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _I32 = struct.Struct(">i")
@@ -35,9 +39,10 @@ options = _Options()
 
 
 def _full_name(cls: type) -> str:
-    return (
-        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-    )
+    # type's own attributes, whatever a metaclass has.
+    module = type.__dict__["__module__"].__get__(cls)
+    name = type.__dict__["__qualname__"].__get__(cls)
+    return name if not isinstance(module, str) or module == "builtins" else f"{module}.{name}"
 
 
 def _key_text(key: object) -> str:
@@ -63,6 +68,9 @@ class Atom(str):
                 f"an Erlang atom has at most {_MAX_ATOM_CHARACTERS} characters, not {len(text)}"
             )
         return super().__new__(cls, text)
+
+    def __init_subclass__(cls, **_kwargs: object) -> None:
+        raise TypeError("type 'erlang.Atom' is not an acceptable base type")
 
     def __repr__(self) -> str:
         return f"Atom({super().__repr__()})"
@@ -345,7 +353,22 @@ _READERS: dict[int, Callable[[_Reader], Any]] = {
 
 def decode(data: bytes) -> Any:
     """The object of a term in external format; TypeError or ValueError when Python has none for it."""
-    return _Reader(data, 1).term()
+    try:
+        return _Reader(data, 1).term()
+    except RecursionError:
+        with _deep():
+            return _Reader(data, 1).term()
+
+
+@contextlib.contextmanager
+def _deep() -> Iterator[None]:
+    """Let conversions go as deep as inside the VM; only Python code calls itself there."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEP_RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 # ---- To Erlang
@@ -377,10 +400,25 @@ def _put_integer(value: int, out: _Out, _raw: bool) -> None:
     elif -0x80000000 <= value < 0x80000000:
         out.append(b"b" + _I32.pack(value))
     else:
-        magnitude = abs(int(value))
+        magnitude = abs(value)
         size = (magnitude.bit_length() + 7) // 8
+        if size > _MAX_INTEGER_BYTES:
+            raise OverflowError("int too large for an Erlang integer")
         head = b"n" + bytes((size,)) if size < 256 else b"o" + _U32.pack(size)
         out.append(head + (b"\1" if value < 0 else b"\0") + magnitude.to_bytes(size, "little"))
+
+
+def _put_integer_subclass(value: int, out: _Out, raw: bool) -> None:
+    # int's own value, whatever the subclass has.
+    _put_integer(int.__add__(value, 0), out, raw)
+
+
+def _put_float_subclass(value: float, out: _Out, raw: bool) -> None:
+    _put_float(float.__float__(value), out, raw)
+
+
+def _put_bytes_subclass(value: bytes, out: _Out, raw: bool) -> None:
+    _put_bytes(b"".join((value,)), out, raw)
 
 
 def _put_float(value: float, out: _Out, _raw: bool) -> None:
@@ -411,14 +449,23 @@ def _put_items(items: tuple[Any, ...], out: _Out, raw: bool) -> None:
     out.append(b"j")
 
 
+def _same_size(what: str, before: int, after: int) -> None:
+    """Conversions may run code that changes what is converted."""
+    if before != after:
+        raise RuntimeError(f"{what} changed during its conversion to an Erlang term")
+
+
 def _put_list(value: list[Any], out: _Out, raw: bool) -> None:
-    # A copy: conversions may run code that changes it.
-    _put_items(tuple(list.__iter__(value)), out, raw)
+    items = tuple(list.__iter__(value))
+    _put_items(items, out, raw)
+    _same_size("list", len(items), list.__len__(value))
 
 
 def _put_set(value: set[Any] | frozenset[Any], out: _Out, raw: bool) -> None:
     base: Any = set if isinstance(value, set) else frozenset
-    _put_items(tuple(base.__iter__(value)), out, raw)
+    items = tuple(base.__iter__(value))
+    _put_items(items, out, raw)
+    _same_size("set", len(items), base.__len__(value))
 
 
 def _put_tuple(value: tuple[Any, ...], out: _Out, raw: bool) -> None:
@@ -443,6 +490,7 @@ def _put_dict(value: dict[Any, Any], out: _Out, raw: bool) -> None:
         seen.add(encoded)
         out.append(encoded)
         _put(item, out, raw)
+    _same_size("dict", len(pairs), dict.__len__(value))
 
 
 def _put_atom(value: Atom, out: _Out, _raw: bool) -> None:
@@ -493,9 +541,9 @@ _PLAIN: dict[type, Callable[[Any, _Out, bool], None]] = {
 
 _BASES: tuple[tuple[Any, Callable[[Any, _Out, bool], None]], ...] = (
     (str, _put_string),
-    (int, _put_integer),
-    (float, _put_float),
-    (bytes, _put_bytes),
+    (int, _put_integer_subclass),
+    (float, _put_float_subclass),
+    (bytes, _put_bytes_subclass),
     (bytearray, _put_buffer),
     (tuple, _put_tuple),
     (list, _put_list),
@@ -561,8 +609,8 @@ def _put_other(value: Any, out: _Out, raw: bool) -> None:
             _put(getattr(value, field.name), out, raw)
         return
     for method, convert, put_number in (
-        ("__index__", kind.__index__ if hasattr(kind, "__index__") else None, _put_integer),
-        ("__float__", kind.__float__ if hasattr(kind, "__float__") else None, _put_float),
+        ("__index__", kind.__index__ if hasattr(kind, "__index__") else None, _put_integer_subclass),
+        ("__float__", kind.__float__ if hasattr(kind, "__float__") else None, _put_float_subclass),
     ):
         if convert is None:
             continue
@@ -591,7 +639,12 @@ def encode(value: Any, *, arrays_as_binary: bool = False) -> bytes:
     MemoryError when it is larger than the environment's ``max_term_bytes``.
     """
     out: _Out = [b"\x83"]
-    _put(value, out, arrays_as_binary)
+    try:
+        _put(value, out, arrays_as_binary)
+    except RecursionError:
+        out = [b"\x83"]
+        with _deep():
+            _put(value, out, arrays_as_binary)
     data = b"".join(out)
     if len(data) > options.max_bytes:
         raise MemoryError(

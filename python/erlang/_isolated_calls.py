@@ -54,13 +54,24 @@ def _value(body: bytes) -> Any:
 
 def _ask(kind: Asked, term: Any, timeout: float | None = None) -> Any:
     deadline = None if timeout is None else time.monotonic() + timeout
+    _check_open()
     question = Question()
     number = _isolated.link.ask(kind, term, question)
     try:
         body = _isolated.wait(question, deadline)
     finally:
-        _isolated.link.forget(number)
+        try:
+            _isolated.link.forget(number)
+        finally:
+            # Again, should an interrupt have come in between: requests that nobody gets to would be lost.
+            _isolated.link.forget(number)
+            _isolated.link.leave(question)
     return _value(body)
+
+
+def _check_open() -> None:
+    if _isolated.link.closed:
+        raise ErlangError("the server ends", "exit", "closed")
 
 
 def call(name: str, *args: Any, timeout: float | None = None) -> Any:
@@ -82,6 +93,7 @@ def async_call(name: str, *args: Any) -> asyncio.Future[Any]:
         else:
             future.set_result(value)
 
+    _check_open()
     question = AsyncQuestion(finish)
     number = _isolated.link.ask(Asked.CALL, (_name(name), list(args), _caller()), question)
     question.future.add_done_callback(lambda _: _isolated.link.forget(number))
