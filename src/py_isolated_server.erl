@@ -240,6 +240,9 @@ told({answer, Port, Number, Term}, #state{port = Port} = State) ->
     %% Of this process of Python's, not of one before it.
     ok = send(answer, Number, Term, State),
     {noreply, State};
+told(collect_garbage, State) ->
+    _ = garbage_collect(),
+    {noreply, State};
 told(_Message, State) ->
     {noreply, State}.
 
@@ -389,7 +392,8 @@ handle_frames([{Kind, Number, Term} | Frames], State) ->
         {stop, Reason, Next} ->
             {stop, Reason, Next};
         Next ->
-            _ = byte_size(Term) > ?LARGE andalso garbage_collect(),
+            %% Not now, while the term is in use.
+            _ = byte_size(Term) > ?LARGE andalso (self() ! collect_garbage),
             handle_frames(Frames, Next)
     end.
 

@@ -609,7 +609,11 @@ def _put_other(value: Any, out: _Out, raw: bool) -> None:
             _put(getattr(value, field.name), out, raw)
         return
     for method, convert, put_number in (
-        ("__index__", kind.__index__ if hasattr(kind, "__index__") else None, _put_integer_subclass),
+        (
+            "__index__",
+            kind.__index__ if hasattr(kind, "__index__") else None,
+            _put_integer_subclass,
+        ),
         ("__float__", kind.__float__ if hasattr(kind, "__float__") else None, _put_float_subclass),
     ):
         if convert is None:

@@ -122,7 +122,9 @@ class _Interrupts:
     def depth(self) -> int:
         return len(self._running)
 
-    def wait(self, question: Question, deadline: float | None, run: Callable[[_Work], None]) -> bytes:
+    def wait(
+        self, question: Question, deadline: float | None, run: Callable[[_Work], None]
+    ) -> bytes:
         """Wait for an answer as part of what runs: an interrupt of the innermost request ends it."""
         outer, self._waiting = self._waiting, question
         self._open = False
@@ -219,7 +221,9 @@ def _outcome(flags: int, evaluate: Callable[[], Any]) -> tuple[Asked, bytes]:
         if inspect.iscoroutine(value):
             value.close()
             raise TypeError("the function returned a coroutine: use py_isolated:run to run it")
-        return Asked.VALUE, _external.encode(value, arrays_as_binary=bool(flags & _ARRAYS_AS_BINARY))
+        return Asked.VALUE, _external.encode(
+            value, arrays_as_binary=bool(flags & _ARRAYS_AS_BINARY)
+        )
     except BaseException as error:
         return Asked.EXCEPTION, _exception_body(error, flags)
 

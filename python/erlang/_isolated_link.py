@@ -82,7 +82,9 @@ class Question:
     def wake(self) -> None:
         self.inbox.put(("wake", None))
 
-    def wait(self, deadline: float | None, run: Callable[[Any], None], woken: Callable[[], None]) -> bytes:
+    def wait(
+        self, deadline: float | None, run: Callable[[Any], None], woken: Callable[[], None]
+    ) -> bytes:
         """The answer; TimeoutError when it does not come in time (``time.monotonic()``), or what ``woken`` raises."""
         while True:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -247,7 +249,9 @@ class Link:
     def ask(self, kind: Asked, term: Any, question: Question | AsyncQuestion) -> int:
         """Send a question; its number, to be given to :meth:`forget`."""
         if threading.get_ident() in self._own_threads:
-            raise RuntimeError("a destructor on this thread cannot ask Erlang: it would wait for itself")
+            raise RuntimeError(
+                "a destructor on this thread cannot ask Erlang: it would wait for itself"
+            )
         body = encode(term)
         number = next(self._numbers)
         self._questions[number] = question
