@@ -58,7 +58,7 @@
 %% it started has its end of the pipe, so that the VM did not hear how it ended.
 
 -type info() :: #{
-    state := starting | running,
+    state := starting | running | killed,
     os_pid := pos_integer() | none,
     queued := non_neg_integer(),
     running := non_neg_integer(),
@@ -76,7 +76,7 @@
 -define(IS_TIMEOUT(Timeout),
     (Timeout =:= infinity orelse is_integer(Timeout) andalso Timeout >= 0 andalso Timeout =< ?LONGEST_TIMEOUT)
 ).
-%% Of the flags of py_task, what a callback's own process says of the Python that waits for it.
+%% Of the process dictionary: the server and the number of the question that the process of a callback answers.
 -define(CALLBACK, '$py_isolated_call').
 
 %% The package is found beside the libraries; -P keeps the folder in which the VM runs off sys.path.
@@ -139,7 +139,7 @@ call(Server, Module, Function, Arguments, Keywords) ->
     {ok, term()} | {error, error_reason()}.
 call(Server, Module, Function, Arguments, Keywords, Options) ->
     ok = py_task:check_call(Module, Function, Arguments, Keywords),
-    request(Server, call, {name(Module), name(Function), Arguments, names(Keywords)}, Options).
+    request(Server, call, {name(Module), name(Function), Arguments, names(kwargs, Keywords)}, Options).
 
 %% @equiv eval(Server, Expression, #{})
 -spec eval(server(), binary() | atom()) -> {ok, term()} | {error, error_reason()}.
@@ -156,7 +156,7 @@ eval(Server, Expression, Names) ->
 eval(Server, Expression, Names, Options) ->
     is_atom(Expression) orelse is_binary(Expression) orelse error({bad_argument, expression, Expression}),
     is_map(Names) orelse error({bad_argument, names, Names}),
-    request(Server, eval, {name(Expression), names(Names)}, Options).
+    request(Server, eval, {name(Expression), names(names, Names)}, Options).
 
 %% @equiv exec(Server, Code, #{})
 -spec exec(server(), binary()) -> ok | {error, error_reason()}.
@@ -185,7 +185,7 @@ run(Server, Module, Function, Arguments, Options) ->
     Keywords = py_task:keywords(Options),
     ok = py_task:check_call(Module, Function, Arguments, Keywords),
     Defaults = #{timeout => 5000},
-    request(Server, run, {name(Module), name(Function), Arguments, names(Keywords)}, maps:merge(Defaults, Options)).
+    request(Server, run, {name(Module), name(Function), Arguments, names(kwargs, Keywords)}, maps:merge(Defaults, Options)).
 
 %% @doc Raises `KeyboardInterrupt' in the call that runs now, also in one that waits in a system call.
 -spec interrupt(server()) -> ok.
@@ -260,10 +260,10 @@ name(Name) when is_atom(Name) -> atom_to_binary(Name);
 name(Name) -> Name.
 
 %% Python's names are texts, whatever they may be in Erlang.
-names(Map) ->
+names(Argument, Map) ->
     Named = maps:fold(fun(Key, Value, Names) -> Names#{name(Key) => Value} end, #{}, Map),
-    map_size(Named) =:= map_size(Map) orelse error({bad_argument, kwargs, Map}),
-    [is_binary(Key) orelse error({bad_argument, kwargs, Map}) || Key <- maps:keys(Named)],
+    map_size(Named) =:= map_size(Map) andalso lists:all(fun is_binary/1, maps:keys(Named)) orelse
+        error({bad_argument, Argument, Map}),
     Named.
 
 %%% Options

@@ -66,8 +66,8 @@
     others = #{} :: #{pos_integer() => #request{}},
     callers = #{} :: #{reference() => pos_integer()},
     next = 1 :: pos_integer(),
-    %% Processes of callbacks, by their monitors.
-    callbacks = #{} :: #{reference() => non_neg_integer()},
+    %% Monitors of the processes that answer questions, by the questions' numbers.
+    callbacks = #{} :: #{non_neg_integer() => reference()},
     %% Answers that nobody asked for.
     strays = 0 :: non_neg_integer(),
     %% Times of restarts, the last first, in seconds.
@@ -77,6 +77,8 @@
 }).
 
 -define(SIGKILL, 9).
+%% py_isolated_pool means the same by it.
+-define(GONE, 1 bsl 40).
 -define(SIGNAL_STATUS, 128).
 -define(LOOK_INTERVAL, 1000).
 %% How long the VM may take to hear of the end of a process, in milliseconds.
@@ -143,7 +145,8 @@ handle_info(Message, State) ->
     published(told(Message, State)).
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, State) ->
+terminate(Reason, State) ->
+    _ = published({stop, Reason, State}),
     ok = answer_all({error, closed}, State),
     end_python(State).
 
@@ -153,7 +156,10 @@ answer_all(Result, #state{current = Current, others = Others, waiting = Waiting}
         [Current || Current =/= none] ++ maps:values(Others) ++ maps:values(Waiting)
     ).
 
-%% How many requests the server has, where somebody wants to know it.
+%% How many requests the server has, more than any has when it ends, where somebody wants to know it.
+published({stop, _, #state{settings = #{load := {Load, Index}}}} = Result) ->
+    ok = atomics:put(Load, Index, ?GONE),
+    Result;
 published(Result) ->
     case element(tuple_size(Result), Result) of
         #state{settings = #{load := {Load, Index}}} = State -> ok = atomics:put(Load, Index, requests(State));
@@ -230,16 +236,27 @@ told({timeout, _Timer, {kill, Number}}, State) ->
         {ok, _} -> {noreply, kill(killed, State)};
         error -> {noreply, State}
     end;
-told({'DOWN', Monitor, process, _, Reason}, #state{callbacks = Callbacks} = State) ->
-    case maps:take(Monitor, Callbacks) of
-        %% An answer that it sent came before this.
-        {Number, Rest} -> {noreply, callback_ended(Number, Reason, State#state{callbacks = Rest})};
-        error -> {noreply, caller_gone(Monitor, State)}
+told({'DOWN', Monitor, process, _, _Reason}, State) ->
+    {noreply, caller_gone(Monitor, State)};
+told({{callback, Number}, Monitor, process, _, Reason}, #state{callbacks = Callbacks} = State) ->
+    case Callbacks of
+        #{Number := Monitor} ->
+            %% It did not answer.
+            ok = send(answer, Number, py_isolated_callback:failure(exit, Reason, []), State),
+            {noreply, State#state{callbacks = maps:remove(Number, Callbacks)}};
+        #{} ->
+            {noreply, State}
     end;
-told({answer, Port, Number, Term}, #state{port = Port} = State) ->
+told({answer, Port, Number, Term}, #state{port = Port, callbacks = Callbacks} = State) ->
     %% Of this process of Python's, not of one before it.
-    ok = send(answer, Number, Term, State),
-    {noreply, State};
+    case maps:take(Number, Callbacks) of
+        {Monitor, Rest} ->
+            _ = demonitor(Monitor, [flush]),
+            ok = send(answer, Number, Term, State),
+            {noreply, State#state{callbacks = Rest}};
+        error ->
+            {noreply, State}
+    end;
 told(collect_garbage, State) ->
     _ = garbage_collect(),
     {noreply, State};
@@ -298,16 +315,20 @@ ended(Reason, #state{port = Port, current = Current, others = Others, callbacks 
     %% Coroutines that it has not got yet are for the next one.
     Kept = maps:filter(fun(_, #request{sent = Sent, nested = Nested}) -> not (Sent orelse Nested) end, Others),
     Lost = [Current || Current =/= none] ++ maps:values(maps:without(maps:keys(Kept), Others)),
-    [reply(Request, {error, {exited, Reason}}) || Request <- Lost],
-    [demonitor(Monitor, [flush]) || Monitor <- maps:keys(Callbacks)],
+    [demonitor(Monitor, [flush]) || Monitor <- maps:values(Callbacks)],
     Free = State#state{
         port = none, os_pid = none, process = none, current = none, others = Kept, callbacks = #{}, timer = none, look = none,
         callers = maps:without([Monitor || #request{monitor = Monitor} <- Lost], State#state.callers)
     },
-    case State#state.ready orelse Reason =:= killed of
-        true -> restart(Reason, Free);
-        false -> {stop, {exited, Reason}, Free}
-    end.
+    Result =
+        case State#state.ready orelse Reason =:= killed of
+            true -> restart(Reason, Free);
+            false -> {stop, {exited, Reason}, Free}
+        end,
+    %% Whoever hears of it and asks a pool again shall not be sent here when this server ends as well.
+    _ = published(Result),
+    [reply(Request, {error, {exited, Reason}}) || Request <- Lost],
+    Result.
 
 release(#state{process = none}) -> ok;
 release(#state{process = Process}) -> py_nif:process_release(Process).
@@ -431,8 +452,10 @@ handle_frame(call, Number, _, #state{callbacks = Callbacks} = State) when map_si
     answer(Number, py_isolated_callback:busy(), State);
 handle_frame(call, Number, Term, #state{port = Port, callbacks = Callbacks} = State) ->
     Server = self(),
-    {_, Monitor} = spawn_monitor(fun() -> py_isolated_callback:call({Server, Port}, Number, Term) end),
-    State#state{callbacks = Callbacks#{Monitor => Number}};
+    {_, Monitor} = spawn_opt(
+        fun() -> py_isolated_callback:call({Server, Port}, Number, Term) end, [{monitor, [{tag, {callback, Number}}]}]
+    ),
+    State#state{callbacks = Callbacks#{Number => Monitor}};
 handle_frame(Kind, Number, Term, State) when Kind =:= send; Kind =:= whereis; Kind =:= registered ->
     answer(Number, py_isolated_callback:Kind(Term), State);
 handle_frame(_Kind, _Number, _Term, State) ->
@@ -462,11 +485,6 @@ send(Kind, Number, Term, #state{port = Port}) ->
     %% A port whose process has just ended is gone; its message says so.
     _ = catch port_command(Port, py_isolated_frame:frame(py_isolated_frame:request(Kind), Number, Term)),
     ok.
-
-%% After an answer that it sent this one is of no interest to Python.
-callback_ended(Number, Reason, State) ->
-    ok = send(answer, Number, py_isolated_callback:failure(exit, Reason, []), State),
-    State.
 
 %%% Requests
 
