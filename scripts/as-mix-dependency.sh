@@ -63,7 +63,8 @@ GOCACHE=${GOCACHE:-$(go env GOCACHE 2>/dev/null || :)}
 export MIX_HOME="$folder/home" MIX_REBAR3="${MIX_REBAR3:-$(command -v rebar3)}" MIX_ENV=prod LANG=C.UTF-8 LC_ALL=C.UTF-8
 unset ERL_LIBS
 
-mix deps.get
+# git's progress is of no interest unless it fails.
+mix deps.get >deps.log 2>&1 || { cat deps.log >&2; exit 1; }
 mix compile --warnings-as-errors
 mix run blocks.exs
 mix run -e 'App.run()'
