@@ -20,6 +20,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -86,7 +87,20 @@ class _Interrupts:
         question = self._waiting
         if question is not None:
             question.wake()
+        self._nudge()
+        threading.Thread(target=self._insist, args=(number,), daemon=True).start()
+
+    @staticmethod
+    def _nudge() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def _insist(self, number: int) -> None:
+        """Signal again until it is heard: one that comes just before a system call begins does not end it."""
+        pause = 0.01
+        while number in self._wanted and number in self._dispatched:
+            self._nudge()
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
 
     def answered(self, number: int) -> None:
         self._dispatched.discard(number)
