@@ -58,8 +58,8 @@ type eventLoop struct {
 	mu         sync.Mutex
 	thread     *pythonThread // that drives it, when Erlang started one
 	cancels    []cancellation
-	cancelled  map[uint64]int // how often each key is in cancels and handedOut; under mu
-	handedOut  []uint64       // keys that the batch which runs now got; of the loop's thread
+	cancelled  map[uint64]cancelState // the keys in cancels and handedOut; under mu
+	handedOut  []uint64               // keys that the batch which runs now got; of the loop's thread
 	watches    map[C.ERL_NIF_TERM]*watch
 	held       bool    // resource is referred to from here, not only by terms; under mu
 	givenUp    bool    // counted in abandonedLoops; under mu

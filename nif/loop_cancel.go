@@ -14,6 +14,14 @@ type cancellation struct {
 	after uint64 // number of tasks taken from the queue
 }
 
+// cancelState is where a key is: in cancels, in handedOut, or both when it was cancelled again since.
+type cancelState uint8
+
+const (
+	cancelPending cancelState = 1 << iota
+	cancelHandedOut
+)
+
 func (l *eventLoop) cancel(keys ...uint64) {
 	if !l.driven.Load() && l.queue.Empty() {
 		return
@@ -23,12 +31,12 @@ func (l *eventLoop) cancel(keys ...uint64) {
 	// empty queue ends the wait.
 	after := uint64(l.queue.Len()) + l.taken.Load() + C.LOOP_TASKS
 	if l.cancelled == nil {
-		l.cancelled = make(map[uint64]int)
+		l.cancelled = make(map[uint64]cancelState)
 	}
 	for _, key := range keys {
-		if l.cancelled[key] == 0 {
+		if l.cancelled[key]&cancelPending == 0 {
 			l.cancels = append(l.cancels, cancellation{key, after})
-			l.cancelled[key]++
+			l.cancelled[key] |= cancelPending
 		}
 	}
 	l.cancelKeys.Store(int32(len(l.cancelled)))
@@ -53,6 +61,7 @@ func (l *eventLoop) takeCancels(ready *C.loop_ready) {
 		ready.cancels[n] = C.uint64_t(key)
 		// The last batch may have the task, so the key counts until it has run.
 		l.handedOut = append(l.handedOut, key)
+		l.cancelled[key] = cancelHandedOut
 		n++
 	}
 	ready.cancel_count = C.int32_t(n)
@@ -65,7 +74,7 @@ func (l *eventLoop) takeCancels(ready *C.loop_ready) {
 
 func (l *eventLoop) forgetHandedOut() {
 	for _, key := range l.handedOut {
-		if l.cancelled[key]--; l.cancelled[key] == 0 {
+		if l.cancelled[key] &^= cancelHandedOut; l.cancelled[key] == 0 {
 			delete(l.cancelled, key)
 		}
 	}
@@ -95,5 +104,5 @@ func (l *eventLoop) isCancelled(key uint64) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cancelled[key] > 0
+	return l.cancelled[key] != 0
 }

@@ -29,12 +29,12 @@ typedef struct loop_ready {
     int32_t event_count;
     int32_t task_count;
     int32_t cancel_count;
-    bool stop;       /* the loop is to end */
-    bool cancelling; /* some of the tasks may be cancelled: core_loop_cancelled() */
-    bool eager;      /* another look is likely to find events */
+    bool stop;         /* the loop is to end */
+    bool cancelling;   /* some of the tasks may be cancelled: core_loop_cancelled() */
+    bool eager;        /* another look is likely to find events */
+    int64_t ran_until; /* monotonic nanoseconds: when the last batch had run, 0 if it has not */
     /* For event_loop_info, set by the Selector before it waits: tasks that wait, asyncio's timers.
      */
-    int64_t ran_until; /* monotonic nanoseconds: when the last batch had run, 0 if it has not */
     int64_t suspended;
     int64_t timers;
     loop_event events[LOOP_EVENTS];

@@ -297,10 +297,11 @@ typedef struct batch_context {
     PyObject *entered;  /* the copy that is current, or NULL */
 } batch_context;
 
-static bool context_open(batch_context *contexts, int count) {
+/* Without an original, also for want of memory, each task has a copy of its own. */
+static void context_open(batch_context *contexts, int count) {
     contexts->entered = NULL;
     contexts->original = count > 1 ? PyContext_CopyCurrent() : NULL;
-    return count <= 1 || contexts->original != NULL;
+    PyErr_Clear();
 }
 
 static bool context_enter(batch_context *contexts) {
@@ -325,7 +326,8 @@ static void context_leave(batch_context *contexts) {
     }
 }
 
-/* After a task. Two contexts with the same variables are equal at one look. */
+/* After a task. Two contexts with the same variables are equal at one look; one in which a task set
+ * a variable to an equal value counts as left as it was. */
 static void context_check(batch_context *contexts) {
     if (contexts->original != NULL && contexts->entered != NULL &&
         PyObject_RichCompareBool(contexts->entered, contexts->original, Py_EQ) == 1) {
@@ -432,10 +434,7 @@ bool loop_run_tasks(selector *self) {
     size_t retired_count = 0;
     timer_head before = timers_of(loop);
     batch_context contexts;
-    if (!context_open(&contexts, count)) {
-        /* The tasks say so. */
-        PyErr_Clear();
-    }
+    context_open(&contexts, count);
     for (int i = 0; i < count; i++) {
         if (i + 1 < count) {
             task_prefetch_terms(ready->tasks[i + 1]);

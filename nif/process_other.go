@@ -4,7 +4,8 @@ package main
 
 import "syscall"
 
-// openProcess is a process by its number: it must be released before the VM has seen it end.
+// openProcess is a process by its number. Between its end and its release a signal could reach another one that has got
+// the number since.
 type openProcess struct{ number int }
 
 func openProcessOf(number int) (openProcess, error) {

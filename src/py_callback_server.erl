@@ -34,7 +34,7 @@ loop(Parent) ->
         {{down, _}, _, process, _, normal} ->
             loop(Parent);
         {{down, Id}, _, process, _, Reason} ->
-            _ = fail(Id, exit, Reason, []),
+            _ = reply(Id, ?FAILURE, py_callback_run:failure(exit, Reason, [])),
             loop(Parent);
         {system, From, Request} ->
             sys:handle_system_msg(Request, From, Parent, ?MODULE, [], no_state);
@@ -60,26 +60,10 @@ system_code_change(no_state, _Module, _OldVersion, _Extra) ->
 execute(Id, Process, Name, Arguments) ->
     %% py:call goes to the thread that waits for this call.
     put(?CONTEXT, Id),
-    adopt_group_leader(Process),
-    case py_callback:lookup(Name) of
-        {ok, Callback} ->
-            try apply_callback(Callback, Arguments) of
-                Value -> reply(Id, ?VALUE, Value)
-            catch
-                Class:Reason:Stack -> fail(Id, Class, Reason, Stack)
-            end;
-        error ->
-            reply(Id, ?NOT_REGISTERED, Name)
-    end.
-
-apply_callback({Module, Function}, Arguments) -> Module:Function(Arguments);
-apply_callback(Fun, Arguments) -> Fun(Arguments).
-
-adopt_group_leader(undefined) -> ok;
-adopt_group_leader(Process) ->
-    case process_info(Process, group_leader) of
-        {group_leader, Leader} -> group_leader(Leader, self());
-        undefined -> ok
+    case py_callback_run:run(Process, Name, Arguments) of
+        {value, Value} -> reply(Id, ?VALUE, Value);
+        {not_registered, Name} -> reply(Id, ?NOT_REGISTERED, Name);
+        {failure, Failure} -> reply(Id, ?FAILURE, Failure)
     end.
 
 reply(Id, Status, Term) ->
@@ -93,19 +77,3 @@ result(?VALUE, Value) -> {ok, Value};
 result(?FAILURE, {_, _, _, Message}) -> {error, {<<"erlang.ErlangError">>, Message}};
 result(?NOT_REGISTERED, Name) ->
     {error, {<<"erlang.NotRegisteredError">>, <<"no Erlang function is registered as '", Name/binary, "'">>}}.
-
-fail(Id, Class, Reason, Stack) ->
-    %% ~P: a large reason must not become a message of megabytes.
-    Message = text("~ts: ~0tP", [Class, Reason, 40]),
-    reply(Id, ?FAILURE, {Class, Reason, stack_text(Class, Reason, Stack), Message}).
-
-stack_text(_, _, []) -> <<>>;
-stack_text(Class, Reason, Stack) ->
-    try
-        text("~ts", [erl_error:format_exception(Class, Reason, Stack)])
-    catch
-        _:_ -> text("~0tP", [Stack, 100])
-    end.
-
-text(Format, Arguments) ->
-    unicode:characters_to_binary(io_lib:format(Format, Arguments)).

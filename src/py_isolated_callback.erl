@@ -14,45 +14,24 @@ call({Server, Port}, Number, Data) ->
 answer(Data) ->
     case py_isolated_term:decode(Data) of
         {ok, {Name, Arguments, Process}} when is_binary(Name), is_list(Arguments) ->
-            ok = adopt_group_leader(Process),
-            run(Name, Arguments);
+            encoded(py_callback_run:run(Process, Name, Arguments));
         {ok, _} ->
             bad_term();
         error ->
             bad_term()
     end.
 
-run(Name, Arguments) ->
-    case py_callback:lookup(Name) of
-        {ok, Callback} ->
-            try
-                term_to_binary({ok, apply_callback(Callback, Arguments)})
-            catch
-                Class:Reason:Stack -> failure(Class, Reason, Stack)
-            end;
-        error ->
-            term_to_binary({not_registered, Name})
-    end.
-
-apply_callback({Module, Function}, Arguments) -> Module:Function(Arguments);
-apply_callback(Fun, Arguments) -> Fun(Arguments).
-
-adopt_group_leader(Process) when is_pid(Process), node(Process) =:= node() ->
-    case process_info(Process, group_leader) of
-        {group_leader, Leader} ->
-            true = group_leader(Leader, self()),
-            ok;
-        undefined ->
-            ok
-    end;
-adopt_group_leader(_) ->
-    ok.
+encoded({value, Value}) -> term_to_binary({ok, Value});
+encoded({not_registered, Name}) -> term_to_binary({not_registered, Name});
+encoded({failure, Failure}) -> encoded_failure(Failure).
 
 %% @doc The answer for a function that raised; Python gets a reason that it has no object for as a text.
 -spec failure(error | exit | throw, term(), list()) -> binary().
 failure(Class, Reason, Stack) ->
-    Message = text("~ts: ~0tP", [Class, Reason, 40]),
-    term_to_binary({error, atom_to_binary(Class), plain(Reason, Message), stack(Class, Reason, Stack), Message}).
+    encoded_failure(py_callback_run:failure(Class, Reason, Stack)).
+
+encoded_failure({Class, Reason, Stack, Message}) ->
+    term_to_binary({error, atom_to_binary(Class), plain(Reason, Message), Stack, Message}).
 
 plain(Reason, _) when is_atom(Reason); is_binary(Reason); is_number(Reason) -> Reason;
 plain(Reason, Message) ->
@@ -69,17 +48,6 @@ is_convertible(Bits) when is_bitstring(Bits) -> is_binary(Bits);
 is_convertible(_) -> true.
 
 is_key(Key) -> is_atom(Key) orelse is_binary(Key) orelse is_integer(Key) orelse is_pid(Key) orelse is_reference(Key).
-
-stack(_, _, []) -> <<>>;
-stack(Class, Reason, Stack) ->
-    try
-        text("~ts", [erl_error:format_exception(Class, Reason, Stack)])
-    catch
-        _:_ -> text("~0tP", [Stack, 100])
-    end.
-
-text(Format, Arguments) ->
-    unicode:characters_to_binary(io_lib:format(Format, Arguments)).
 
 %% @doc Sends a message: to a process, a registered name, or a name on a node.
 -spec send(binary()) -> binary().
@@ -159,7 +127,7 @@ busy() ->
     term_to_binary({error, <<"error">>, busy, <<>>, <<"too many calls of one Python are being answered">>}).
 
 no_process(Format, Arguments) ->
-    term_to_binary({no_process, text(Format, Arguments)}).
+    term_to_binary({no_process, py_callback_run:text(Format, Arguments)}).
 
 bad_term() ->
     term_to_binary({bad_term, <<"the arguments have an atom that does not exist, or are too large for Erlang">>}).

@@ -10,7 +10,7 @@ all() ->
     [
         destroyed_loop_runs_no_more, stopped_application_runs_no_more, killed_owner_answers_for_a_stuck_loop,
         destroyed_loop_is_replaced, destroyed_by_others, cleaning_up_takes_its_time, queued_before_the_start,
-        cancelled_in_the_queue, cancelled_behind_others, cancelled_chain, cancelled_chain_behind_others, cancelled_for_nothing,
+        cancelled_in_the_queue, cancelled_behind_others, cancelled_chain, cancelled_chain_behind_others, cancelled_for_nothing, cancelled_again,
         spawned_tasks_end_with_their_loop, own_context, contexts_of_failing_tasks, silent_result, one_loop_for_a_worker, slow_tasks_and_timers, tasks_beside_a_busy_coroutine,
         bad_arguments
     ].
@@ -292,6 +292,30 @@ cancelled_for_nothing(_) ->
     open(),
     {ok, true} = py_event_loop:await(Running),
     {ok, <<"kept">>} = py_event_loop:await(Kept).
+
+%% While the loop is at what the first cancellation brought about.
+cancelled_again(_) ->
+    Self = self(),
+    ok = py:register_function(task_end_cancel, fun([]) ->
+        Self ! {refused, self()},
+        receive go_on -> none end
+    end),
+    test_support:python("
+        async def refuses_once():
+            entered.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                erlang.call('task_end_cancel')
+            await asyncio.sleep(60)
+    "),
+    Task = py_event_loop:create_task('__main__', refuses_once, []),
+    {ok, true} = py:eval(<<"entered.wait(20)">>),
+    ok = py_event_loop:cancel(Task),
+    Refused = receive {refused, Pid} -> Pid after 20000 -> error(timeout) end,
+    ok = py_event_loop:cancel(Task),
+    Refused ! go_on,
+    {error, cancelled} = py_event_loop:await(Task, 20000).
 
 %% Nobody waits for them, so the log says that they were dropped.
 spawned_tasks_end_with_their_loop(_) ->
